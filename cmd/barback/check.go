@@ -1,0 +1,95 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/BurntSushi/toml"
+
+	"barback/handler"
+	"barback/runner/operation"
+)
+
+// checks looks at what barback needs: the same findings for "config check" and for
+// GET /status?deep=1.
+func checks(c config) []handler.Check {
+	return []handler.Check{
+		check("state directory", func() (string, error) {
+			_, err := operation.Open(c.StateDir)
+			return c.StateDir + " is writable", err
+		}),
+		check("barman", func() (string, error) {
+			v, err := c.barman().Version()
+			return "version " + v, err
+		}),
+		check("barman's configuration", func() (string, error) {
+			servers, err := c.barman().Servers()
+			return fmt.Sprintf("%d servers", len(servers)), err
+		}),
+		check("identities", func() (string, error) {
+			users, err := c.users().All()
+			if err == nil && len(users) == 0 {
+				return "nobody may do anything but GET /status yet: barback user allow NAME PATTERN…", nil
+			}
+			return fmt.Sprintf("%d in %s", len(users), c.users().Path), err
+		}),
+		check("runner socket", func() (string, error) {
+			if _, err := os.Stat(c.Runner.Socket); err != nil {
+				return "not there: runners are started as detached processes, which an Apache restart ends", nil
+			}
+			return c.Runner.Socket, nil
+		}),
+	}
+}
+
+func check(name string, look func() (string, error)) handler.Check {
+	detail, err := look()
+	if err != nil {
+		return handler.Check{Name: name, Detail: err.Error()}
+	}
+	return handler.Check{Name: name, OK: true, Detail: detail}
+}
+
+// configCheck is "barback config check": exit code 0 if barback can work.
+func configCheck(c *call) error {
+	if err := c.parse(0, 0); err != nil {
+		return err
+	}
+	cfg, err := loadConfig(*c.configPath)
+	if err != nil {
+		return err
+	}
+	if cfg.path == "" {
+		_, _ = fmt.Fprintf(c.stdout, "ok      configuration: %s is not there, the defaults are in force\n", defaultConfig)
+	} else {
+		_, _ = fmt.Fprintf(c.stdout, "ok      configuration: %s\n", cfg.path)
+	}
+	bad := 0
+	for _, f := range checks(cfg) {
+		word := "ok"
+		if !f.OK {
+			word = "FAILED"
+			bad++
+		}
+		_, _ = fmt.Fprintf(c.stdout, "%-7s %s: %s\n", word, f.Name, f.Detail)
+	}
+	if bad > 0 {
+		return errors.New("barback cannot work like this")
+	}
+	return nil
+}
+
+// configShow is "barback config show".
+func configShow(c *call) error {
+	if err := c.parse(0, 0); err != nil {
+		return err
+	}
+	cfg, err := loadConfig(*c.configPath)
+	if err != nil {
+		return err
+	}
+	enc := toml.NewEncoder(c.stdout)
+	enc.Indent = ""
+	return enc.Encode(cfg)
+}

@@ -1,0 +1,174 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/BurntSushi/toml"
+)
+
+// defaultConfig is where the package puts the configuration.
+const defaultConfig = "/etc/barback/barback.toml"
+
+// config is barback.toml. Its zero values are filled by defaults; unknown keys are errors.
+type config struct {
+	path        string   // where it was read; empty: defaults alone
+	StateDir    string   `toml:"state_dir"`
+	BasePath    string   `toml:"base_path"`
+	IdleTimeout duration `toml:"idle_timeout"`
+	MaxBody     size     `toml:"max_body"`
+	LogLevel    string   `toml:"log_level"`
+	Barman      struct {
+		Command string `toml:"command"`
+		Config  string `toml:"config"`
+	} `toml:"barman"`
+	Runner struct {
+		Socket        string   `toml:"socket"`
+		MaxParallel   int      `toml:"max_parallel"`
+		LaunchTimeout duration `toml:"launch_timeout"`
+		StopGrace     duration `toml:"stop_grace"`
+	} `toml:"runner"`
+	Restore struct {
+		AllowedDestinations []string `toml:"allowed_destinations"`
+		AllowRawSSHCommand  bool     `toml:"allow_raw_ssh_command"`
+	} `toml:"restore"`
+}
+
+func defaults() config {
+	c := config{StateDir: "/var/lib/barback", IdleTimeout: duration(60 * time.Second), MaxBody: 8 << 20, LogLevel: "info"}
+	c.Barman.Command = "barman"
+	c.Runner.Socket = "/run/barback/runner.sock"
+	c.Runner.MaxParallel = 4
+	c.Runner.LaunchTimeout = duration(10 * time.Second)
+	c.Runner.StopGrace = duration(60 * time.Second)
+	c.Restore.AllowedDestinations = []string{}
+	return c
+}
+
+// loadConfig reads the configuration: path, else BARBACK_CONFIG, else the default
+// file, which alone may be missing.
+func loadConfig(path string) (config, error) {
+	c := defaults()
+	named := cmp.Or(path, os.Getenv("BARBACK_CONFIG"))
+	c.path = cmp.Or(named, defaultConfig)
+	data, err := os.ReadFile(c.path)
+	if errors.Is(err, fs.ErrNotExist) && named == "" {
+		c.path = ""
+		return c, nil
+	}
+	if err != nil {
+		return c, fmt.Errorf("configuration: %w", err)
+	}
+	if c.path, err = filepath.Abs(c.path); err != nil {
+		return c, err
+	}
+	meta, err := toml.Decode(string(data), &c)
+	if perr, ok := errors.AsType[toml.ParseError](err); ok {
+		return c, fmt.Errorf("configuration %s: line %d: %s", c.path, perr.Position.Line, cmp.Or(perr.Message, perr.Error()))
+	}
+	if err != nil {
+		return c, fmt.Errorf("configuration %s: %w", c.path, err)
+	}
+	if extra := meta.Undecoded(); len(extra) > 0 {
+		return c, fmt.Errorf("configuration %s: line %d: unknown key %s", c.path, lineOf(data, extra[0]), extra[0])
+	}
+	if err := c.check(); err != nil {
+		return c, fmt.Errorf("configuration %s: %w", c.path, err)
+	}
+	return c, nil
+}
+
+// lineOf finds the line of a key: below its table's header, where it has one.
+func lineOf(data []byte, key toml.Key) int {
+	table, last := key[:len(key)-1].String(), key[len(key)-1]
+	here := ""
+	header := regexp.MustCompile(`^\s*\[+\s*([^\]]+?)\s*\]`)
+	entry := regexp.MustCompile(`^\s*["']?` + regexp.QuoteMeta(last) + `["']?\s*[.=]`)
+	for n, line := range bytes.Split(data, []byte("\n")) {
+		if m := header.FindSubmatch(line); m != nil {
+			here = string(m[1])
+			if here == key.String() {
+				return n + 1
+			}
+		} else if here == table && entry.Match(line) {
+			return n + 1
+		}
+	}
+	return 0
+}
+
+var basePath = regexp.MustCompile(`^(/[A-Za-z0-9._~-]+)*$`)
+
+// check refuses values that cannot work.
+func (c *config) check() error {
+	c.BasePath = strings.TrimSuffix(c.BasePath, "/")
+	switch {
+	case !filepath.IsAbs(c.StateDir):
+		return fmt.Errorf("state_dir: %q is not an absolute path", c.StateDir)
+	case !basePath.MatchString(c.BasePath):
+		return fmt.Errorf("base_path: %q is not a path such as /barback", c.BasePath)
+	case c.MaxBody < 1024:
+		return fmt.Errorf("max_body: %d bytes are too few", c.MaxBody)
+	case c.Runner.MaxParallel < 1:
+		return fmt.Errorf("runner.max_parallel: %d: at least 1 is needed", c.Runner.MaxParallel)
+	case c.Runner.LaunchTimeout <= 0 || c.Runner.StopGrace <= 0 || c.IdleTimeout < 0:
+		return errors.New("a time must not be negative, and launch_timeout and stop_grace not zero")
+	case c.Barman.Command == "":
+		return errors.New("barman.command: must not be empty")
+	}
+	for _, d := range c.Restore.AllowedDestinations {
+		if !filepath.IsAbs(d) {
+			return fmt.Errorf("restore.allowed_destinations: %q is not an absolute path", d)
+		}
+	}
+	_, err := logLevel(c.LogLevel)
+	return err
+}
+
+// duration is a time.Duration written as "60s".
+type duration time.Duration
+
+func (d *duration) UnmarshalText(b []byte) error {
+	v, err := time.ParseDuration(string(b))
+	if err != nil {
+		return fmt.Errorf("%q is not a time such as 60s or 5m", b)
+	}
+	*d = duration(v)
+	return nil
+}
+
+func (d duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
+
+// size is a number of bytes written as "8MiB", or plainly.
+type size int64
+
+var units = map[string]int64{"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+
+func (s *size) UnmarshalText(b []byte) error {
+	digits := strings.TrimRight(string(b), "KMGiB ")
+	n, err := strconv.ParseInt(digits, 10, 64)
+	unit, ok := units[strings.TrimSpace(strings.TrimPrefix(string(b), digits))]
+	if err != nil || !ok || n < 0 || n > (1<<62)/unit {
+		return fmt.Errorf("%q is not a size such as 8MiB", b)
+	}
+	*s = size(n * unit)
+	return nil
+}
+
+func (s size) MarshalText() ([]byte, error) {
+	for _, u := range []string{"GiB", "MiB", "KiB"} {
+		if s > 0 && int64(s)%units[u] == 0 {
+			return []byte(strconv.FormatInt(int64(s)/units[u], 10) + u), nil
+		}
+	}
+	return []byte(strconv.FormatInt(int64(s), 10)), nil
+}

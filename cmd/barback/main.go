@@ -1,0 +1,139 @@
+// Command barback is the REST API for Barman that is not a daemon. Without a verb it
+// serves through the door that it was started by: Apache's FastCGI or CGI, or a
+// systemd socket. With "run" it is the runner of one operation. The other verbs are for people.
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+)
+
+// verb is one thing that the binary does.
+type verb struct {
+	name, args, help string
+	run              func(c *call) error
+}
+
+// verbs is the table of all of them. A name of two words is a verb of a noun.
+var verbs = []verb{
+	{"", "", "serve through the door that started this process (FastCGI, CGI, systemd socket)", serveDoor},
+	{"serve", "[--listen ADDR] [--port N]", "serve HTTP on an address, for development and containers", serveListen},
+	{"status", "[--port N] [--url URL]", "print OK if a barback answers there", status},
+	{"config check", "", "read the configuration and look at the installation", configCheck},
+	{"config show", "", "print the configuration in force", configShow},
+	{"user allow", "NAME PATTERN…", "let an identity do what the patterns cover", userAllow},
+	{"user deny", "NAME PATTERN…", "keep an identity from what the patterns cover; wins over allow", userDeny},
+	{"user list", "", "print who may do what", userList},
+	{"user remove", "NAME", "forget an identity", userRemove},
+	{"run", "[ID]", "(internal) run one operation, sent over standard input", runOperation},
+	{"finish", "", "(internal) record the end of a runner's unit: ExecStopPost=", finish},
+	{"version", "", "print the version", printVersion},
+}
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+// call is one invocation of a verb.
+type call struct {
+	args           []string // behind the verb and its flags
+	flags          *flag.FlagSet
+	configPath     *string
+	stdout, stderr io.Writer
+}
+
+// usageError is a mistake in the command line: exit code 2.
+type usageError string
+
+func (e usageError) Error() string { return string(e) }
+
+// run does what args say and returns the exit code: 0, 1 for a failure, 2 for a wrong call.
+func run(args []string, stdout, stderr io.Writer) int {
+	if len(args) > 0 && (args[0] == "help" || args[0] == "--help" || args[0] == "-h") {
+		printHelp(stdout)
+		return 0
+	}
+	if len(args) > 0 && args[0] == "--version" {
+		args[0] = "version"
+	}
+	v, rest, ok := findVerb(args)
+	if !ok {
+		_, _ = fmt.Fprintf(stderr, "barback: there is no %q; try: barback help\n", strings.Join(args[:min(2, len(args))], " "))
+		return 2
+	}
+	c := &call{stdout: stdout, stderr: stderr, flags: flag.NewFlagSet(v.name, flag.ContinueOnError)}
+	c.flags.SetOutput(io.Discard)
+	c.configPath = c.flags.String("config", "", "`path` of barback.toml")
+	c.args = rest
+	err := v.run(c)
+	usage := usageError("")
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, flag.ErrHelp):
+		printVerb(stdout, v, c.flags)
+		return 0
+	case errors.As(err, &usage):
+		_, _ = fmt.Fprintf(stderr, "barback: %v; try: %s --help\n", err, strings.TrimSpace("barback "+v.name))
+		return 2
+	}
+	_, _ = fmt.Fprintf(stderr, "barback: %v\n", err)
+	return 1
+}
+
+// parse reads the flags of a verb, which may stand before and behind its arguments.
+func (c *call) parse(minArgs, maxArgs int) error {
+	var words []string
+	for rest := c.args; ; {
+		if err := c.flags.Parse(rest); errors.Is(err, flag.ErrHelp) {
+			return err
+		} else if err != nil {
+			return usageError(err.Error())
+		}
+		rest = c.flags.Args()
+		if len(rest) == 0 {
+			break
+		}
+		words, rest = append(words, rest[0]), rest[1:]
+	}
+	c.args = words
+	if len(words) < minArgs {
+		return usageError("an argument is missing")
+	}
+	if maxArgs >= 0 && len(words) > maxArgs {
+		return usageError(fmt.Sprintf("%q is one argument too many", words[maxArgs]))
+	}
+	return nil
+}
+
+// findVerb takes the longest name that the arguments begin with.
+func findVerb(args []string) (verb, []string, bool) {
+	for n := min(2, len(args)); n > 0; n-- {
+		name := strings.Join(args[:n], " ")
+		for _, v := range verbs {
+			if v.name == name {
+				return v, args[n:], true
+			}
+		}
+	}
+	if len(args) == 0 || strings.HasPrefix(args[0], "-") {
+		return verbs[0], args, true
+	}
+	return verb{}, nil, false
+}
+
+func printHelp(w io.Writer) {
+	_, _ = fmt.Fprint(w, "barback: the REST API for Barman that is not a daemon\n\nusage: barback [VERB] [--config PATH] …\n\n")
+	for _, v := range verbs {
+		_, _ = fmt.Fprintf(w, "  %-44s %s\n", strings.TrimSpace("barback "+v.name+" "+v.args), v.help)
+	}
+	_, _ = fmt.Fprint(w, "\nbarback VERB --help says more. The configuration is /etc/barback/barback.toml,\nor what --config or BARBACK_CONFIG names.\n")
+}
+
+func printVerb(w io.Writer, v verb, flags *flag.FlagSet) {
+	_, _ = fmt.Fprintf(w, "usage: %s\n\n%s\n\n", strings.Join(strings.Fields("barback "+v.name+" [--config PATH] "+v.args), " "), v.help)
+	flags.SetOutput(w)
+	flags.PrintDefaults()
+}

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
+
+	"barback/handler"
+	"barback/handler/auth"
+	"barback/handler/gateway"
+	"barback/runner"
+	"barback/runner/barman"
+	"barback/runner/operation"
+)
+
+// serveDoor is barback without a verb.
+func serveDoor(c *call) error {
+	if err := c.parse(0, 0); err != nil {
+		return err
+	}
+	h, cfg, _ := c.handler()
+	ctx, stop := ending()
+	defer stop()
+	err := gateway.Serve(ctx, h, gateway.Options{IdleTimeout: time.Duration(cfg.IdleTimeout)})
+	if errors.Is(err, gateway.ErrNoDoor) {
+		return usageError(err.Error())
+	}
+	return err
+}
+
+// serveListen is "barback serve".
+func serveListen(c *call) error {
+	listen := c.flags.String("listen", "127.0.0.1:7480", "`address` to listen on")
+	port := c.flags.Int("port", 0, "`number` of the port on 127.0.0.1, as in pg-backup-api")
+	if err := c.parse(0, 0); err != nil {
+		return err
+	}
+	if *port != 0 {
+		*listen = net.JoinHostPort("127.0.0.1", strconv.Itoa(*port))
+	}
+	h, _, log := c.handler()
+	ctx, stop := ending()
+	defer stop()
+	return gateway.ListenAndServe(ctx, *listen, h, func(a net.Addr) {
+		log.WithField("address", a.String()).Info("serving")
+	})
+}
+
+// ending is a context that ends when the process is told to.
+func ending() (context.Context, context.CancelFunc) {
+	return signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
+}
+
+// handler builds the handler of all doors. An installation that cannot work still
+// answers every request, saying why: under Apache a process that ends is just a 500 in HTML.
+func (c *call) handler() (http.Handler, config, logrus.FieldLogger) {
+	cfg, err := loadConfig(*c.configPath)
+	log := newLog(c.stderr, cfg.LogLevel)
+	if err != nil {
+		log.WithError(err).Error("barback cannot work")
+		return handler.New(handler.Config{Broken: err, Log: log, Version: version()}), cfg, log
+	}
+	store, err := operation.Open(cfg.StateDir)
+	if err != nil {
+		log.WithError(err).Error("barback cannot work")
+	}
+	return handler.New(handler.Config{
+		BasePath: cfg.BasePath, MaxBody: int64(cfg.MaxBody), Version: version(), Broken: err,
+		Records: store, Barman: cfg.barman(), Users: cfg.users(), Launcher: cfg.launcher(store),
+		Checks: func() []handler.Check { return checks(cfg) }, Log: log,
+	}), cfg, log
+}
+
+func (c *config) barman() *barman.Client {
+	return &barman.Client{Command: c.Barman.Command, Config: c.Barman.Config, Cache: c.StateDir,
+		Policy: barman.Policy{AllowedDestinations: c.Restore.AllowedDestinations, AllowRawSSHCommand: c.Restore.AllowRawSSHCommand}}
+}
+
+func (c *config) users() auth.Users {
+	return auth.Users{Path: filepath.Join(c.StateDir, "users.toml")}
+}
+
+func (c *config) launcher(store *operation.Store) *runner.Launcher {
+	program, err := runner.Program()
+	if err != nil {
+		program = "/usr/bin/barback"
+	}
+	return &runner.Launcher{Store: store, Socket: c.Runner.Socket, Program: program, Config: c.path, Timeout: time.Duration(c.Runner.LaunchTimeout)}
+}
+
+// status prints OK if a barback answers, as pg-backup-api's verb does.
+func status(c *call) error {
+	port := c.flags.Int("port", 7480, "`number` of the port on 127.0.0.1")
+	url := c.flags.String("url", "", "`URL` of the API, where it is not on this host")
+	if err := c.parse(0, 0); err != nil {
+		return err
+	}
+	if *url == "" {
+		*url = "http://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(*port))
+	}
+	client := http.Client{Timeout: 10 * time.Second}
+	res, err := client.Get(*url + "/status")
+	if err != nil {
+		return fmt.Errorf("no barback answers: %w", err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	body := make([]byte, 4)
+	if n, _ := res.Body.Read(body); res.StatusCode != http.StatusOK || string(body[:n]) != `"OK"` {
+		return fmt.Errorf("%s/status answers %s, and not OK", *url, res.Status)
+	}
+	_, err = fmt.Fprintln(c.stdout, "OK")
+	return err
+}

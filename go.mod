@@ -1,0 +1,13 @@
+module barback
+
+go 1.26.0
+
+require (
+	github.com/BurntSushi/toml v1.6.0
+	github.com/coreos/go-systemd/v22 v22.7.0
+	github.com/gofrs/flock v0.13.1
+	github.com/julienschmidt/httprouter v1.3.0
+	github.com/sirupsen/logrus v1.10.2
+	golang.org/x/sys v0.49.0
+	gopkg.in/ini.v1 v1.67.3
+)

@@ -1,0 +1,154 @@
+package handler
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+	"unicode/utf8"
+
+	"barback/runner/barman"
+	"barback/runner/operation"
+)
+
+// accept handles "POST /operations" and "POST /servers/NAME/operations". The checks
+// come in pg-backup-api's order: body is JSON, body is not empty, server exists, type is
+// known, members. 202 only when a runner holds the operation.
+func (h *handler) accept(w http.ResponseWriter, r *request) error {
+	server := r.params.ByName("server")
+	if err := r.mayAny(server); err != nil {
+		return err
+	}
+	raw, body, err := h.body(w, r, server)
+	if err != nil {
+		return err
+	}
+	kind, err := h.kind(r, server, body)
+	if err != nil {
+		return err
+	}
+	plan, err := h.Barman.Plan(kind, barman.Request{Type: kind.Name, Server: server, Body: body})
+	if err != nil {
+		return err
+	}
+	op, err := h.Launcher.Start(r.Context(), operation.Operation{
+		Type: kind.Name, Server: server, RequestedBy: r.who.Name, RequestID: r.id,
+		Request: raw, Command: plan.Command, Result: operation.Result{BackupID: plan.BackupID},
+	})
+	if err != nil {
+		return err
+	}
+	h.Log.WithFields(map[string]any{"request": r.id, "operation": string(op.ID), "type": op.Type, "server": op.Server, "user": r.who.Name}).Info("operation accepted")
+	v := h.view(op)
+	w.Header().Set("Location", v.Links["self"])
+	w.Header().Set("Operation-Location", v.Links["self"])
+	w.Header().Set("Retry-After", "1")
+	return answer(w, r, http.StatusAccepted, v)
+}
+
+// body reads a JSON object, and gives it back as it was sent, too.
+func (h *handler) body(w http.ResponseWriter, r *request, server string) (json.RawMessage, map[string]json.RawMessage, error) {
+	if r.ContentLength > h.MaxBody {
+		return nil, nil, &http.MaxBytesError{Limit: h.MaxBody}
+	}
+	raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, h.MaxBody))
+	if as[*http.MaxBytesError](err) {
+		return nil, nil, err
+	}
+	if err != nil {
+		return nil, nil, bodyError("the body did not arrive whole: " + err.Error())
+	}
+	if len(bytes.TrimSpace(raw)) == 0 {
+		return nil, nil, errNoBody
+	}
+	if !isJSON(r.Header.Get("Content-Type")) {
+		return nil, nil, errMediaType
+	}
+	body, err := object(raw)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(body) == 0 {
+		return nil, nil, bodyError(notMet(server))
+	}
+	return raw, body, nil
+}
+
+// object parses a JSON object. What JSON calls empty comes back as an empty one.
+func object(raw []byte) (map[string]json.RawMessage, error) {
+	if !utf8.Valid(raw) {
+		return nil, bodyError("the body is not UTF-8")
+	}
+	var v any
+	if err := json.Unmarshal(raw, &v); err != nil {
+		if e, ok := errors.AsType[*json.SyntaxError](err); ok {
+			return nil, bodyError(fmt.Sprintf("the body is not JSON: %v, at byte %d", e, e.Offset))
+		}
+		return nil, bodyError("the body is not JSON: " + err.Error())
+	}
+	switch v := v.(type) {
+	case map[string]any:
+		var body map[string]json.RawMessage
+		return body, json.Unmarshal(raw, &body)
+	case []any:
+		if len(v) == 0 {
+			return nil, nil
+		}
+	case nil:
+		return nil, nil
+	default:
+		if v == "" || v == false || v == 0.0 {
+			return nil, nil
+		}
+	}
+	return nil, bodyError("the body must be a JSON object: {\"type\": …}")
+}
+
+// notMet is what pg-backup-api answers to an empty body.
+func notMet(server string) string {
+	if server == "" {
+		return "Minimum barman options not met for instance operation"
+	}
+	return fmt.Sprintf("Minimum barman options not met for server '%s'", server)
+}
+
+// kind finds the type that the body asks for; recovery if it names none, as in
+// pg-backup-api. The permission is asked before the server is looked up, so that
+// nobody learns which servers there are.
+func (h *handler) kind(r *request, server string, body map[string]json.RawMessage) (barman.Kind, error) {
+	name := ""
+	if raw, ok := body["type"]; !ok && server != "" {
+		name = "recovery"
+	} else if ok && json.Unmarshal(raw, &name) != nil {
+		name = ""
+	}
+	kind, found := barman.KindOf(name, server == "")
+	if found {
+		if err := r.may(permission(server, name)); err != nil {
+			return kind, err
+		}
+	}
+	if server != "" {
+		if _, err := h.Barman.Server(server); err != nil {
+			return kind, err
+		}
+	}
+	if !found {
+		detail := "must be one of " + strings.Join(barman.Names(server == ""), ", ")
+		if _, ok := barman.KindOf(name, server != ""); ok {
+			detail += "; " + name + " goes to another path: " + map[bool]string{true: "/servers/NAME/operations", false: "/operations"}[server == ""]
+		}
+		return kind, &barman.InvalidError{Summary: "The type of operation is not known", Fields: []barman.Field{{Pointer: "/type", Detail: detail}}}
+	}
+	return kind, nil
+}
+
+// isJSON accepts application/json and what is named to be JSON (RFC 6839).
+func isJSON(contentType string) bool {
+	t, _, err := mime.ParseMediaType(contentType)
+	return err == nil && (t == "application/json" || strings.HasPrefix(t, "application/") && strings.HasSuffix(t, "+json"))
+}

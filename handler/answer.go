@@ -1,0 +1,89 @@
+package handler
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"hash/fnv"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// answer writes v as JSON. A GET's answer has an ETag, so that a poll costs little while
+// nothing changes (RFC 9110, 13.1.2). Content-Length is set by hand: CGI and FastCGI do not.
+func answer(w http.ResponseWriter, r *request, status int, v any) error {
+	if !accepts(r.Header.Get("Accept"), "application/json") {
+		return errNotAcceptable
+	}
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return err
+	}
+	head := w.Header()
+	if status == http.StatusOK && r.Method != http.MethodPost {
+		hash := fnv.New64a()
+		_, _ = hash.Write(b.Bytes())
+		tag := fmt.Sprintf(`"%x"`, hash.Sum64())
+		head.Set("ETag", tag)
+		head.Set("Cache-Control", "no-cache")
+		if matches(r.Header.Get("If-None-Match"), tag) {
+			w.WriteHeader(http.StatusNotModified)
+			return nil
+		}
+	}
+	write(w, "application/json", status, b.Bytes())
+	return nil
+}
+
+func write(w http.ResponseWriter, contentType string, status int, body []byte) {
+	w.Header().Set("Content-Type", contentType)
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // a HEAD's body is dropped by the door
+}
+
+// matches reads If-None-Match: a list of tags, or *.
+func matches(header, tag string) bool {
+	if strings.TrimSpace(header) == "*" {
+		return true
+	}
+	for t := range strings.SplitSeq(header, ",") {
+		if strings.TrimPrefix(strings.TrimSpace(t), "W/") == tag {
+			return true
+		}
+	}
+	return false
+}
+
+// accepts reports whether the Accept header lets through the media type (RFC 9110, 12.5.1).
+// The most specific range decides, and a weight of 0 says no.
+func accepts(header, media string) bool {
+	if header == "" {
+		return true
+	}
+	kind, _, _ := strings.Cut(media, "/")
+	ranges := []string{media, kind + "/*", "*/*"}
+	best, ok := len(ranges), false
+	for part := range strings.SplitSeq(header, ",") {
+		name, params, _ := strings.Cut(part, ";")
+		i := slices.Index(ranges, strings.ToLower(strings.TrimSpace(name)))
+		if i >= 0 && i < best {
+			best, ok = i, !refusedWeight(params)
+		}
+	}
+	return ok
+}
+
+func refusedWeight(params string) bool {
+	for p := range strings.SplitSeq(params, ";") {
+		if q, ok := strings.CutPrefix(strings.TrimSpace(p), "q="); ok {
+			n, err := strconv.ParseFloat(q, 64)
+			return err == nil && n == 0
+		}
+	}
+	return false
+}

@@ -1,0 +1,172 @@
+package handler
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"net/http"
+	"regexp"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/julienschmidt/httprouter"
+	"github.com/sirupsen/logrus"
+
+	"barback/handler/auth"
+)
+
+// endpoint answers one kind of request. An error that it returns becomes the
+// answer (problem.go); it must not have written anything then.
+type endpoint func(w http.ResponseWriter, r *request) error
+
+// request is a request with what the handler found out about it.
+type request struct {
+	*http.Request
+	id     string
+	who    auth.Identity
+	lists  auth.Lists
+	params httprouter.Params
+}
+
+type requestKey struct{}
+
+// may refuses what the identity must not do. Anonymous is told to log in, others that they may not.
+func (r *request) may(permission string) error {
+	if r.lists.May(r.Method, permission) {
+		return nil
+	}
+	return &deniedError{r.who, permission}
+}
+
+// sees reports whether the identity may GET what permission stands for.
+func (r *request) sees(permission string) bool { return r.lists.May(http.MethodGet, permission) }
+
+// ServeHTTP is the frame around every answer: request ID, path rules, log line, and
+// a panic's end.
+func (h *handler) ServeHTTP(w http.ResponseWriter, raw *http.Request) {
+	start := time.Now()
+	r := &request{Request: raw, id: requestID(raw), who: auth.FromContext(raw.Context())}
+	rec := &recorder{ResponseWriter: w}
+	head := rec.Header()
+	head.Set("X-Request-Id", r.id)
+	head.Set("X-Content-Type-Options", "nosniff")
+	head.Set("Cache-Control", "no-store")
+	defer func() {
+		if p := recover(); p != nil {
+			h.Log.WithFields(logrus.Fields{"request": r.id, "panic": fmt.Sprint(p), "stack": string(debug.Stack())}).Error("request panicked")
+			h.problem(rec, r, fmt.Errorf("panic: %v", p))
+		}
+		h.Log.WithFields(logrus.Fields{"request": r.id, "method": raw.Method, "path": raw.URL.Path, "status": rec.status,
+			"user": r.who.Name, "seconds": time.Since(start).Seconds()}).Info("request")
+	}()
+	ctx, cancel := context.WithTimeout(raw.Context(), requestTimeout)
+	defer cancel()
+	path, err := h.path(raw)
+	if err == nil && h.Broken != nil {
+		err = &brokenError{h.Broken}
+	}
+	if err != nil {
+		h.problem(rec, r, err)
+		return
+	}
+	routed := raw.WithContext(context.WithValue(ctx, requestKey{}, r))
+	url := *raw.URL
+	url.Path, url.RawPath = path, ""
+	routed.URL = &url
+	r.Request = routed
+	h.router.ServeHTTP(rec, routed)
+}
+
+// endpoint makes a route of e.
+func (h *handler) endpoint(e endpoint) httprouter.Handle {
+	return func(w http.ResponseWriter, raw *http.Request, p httprouter.Params) {
+		r := raw.Context().Value(requestKey{}).(*request)
+		r.params = p
+		err := h.identify(r)
+		if err == nil {
+			err = e(w, r)
+		}
+		if err != nil {
+			h.problem(w, r, err)
+		}
+	}
+}
+
+// plain makes a handler of a function that needs neither identity nor parameters.
+func (h *handler) plain(f func(http.ResponseWriter, *http.Request) error) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, raw *http.Request) {
+		if err := f(w, raw); err != nil {
+			h.problem(w, raw.Context().Value(requestKey{}).(*request), err)
+		}
+	})
+}
+
+// identify looks up what the identity may do. Credentials that nobody can check are
+// refused: who sends them must not be taken for somebody else.
+func (h *handler) identify(r *request) error {
+	if !r.who.Known && r.Header.Get("Authorization") != "" {
+		return errCredentials
+	}
+	var err error
+	r.lists, err = h.Users.Lists(r.who)
+	return err
+}
+
+// path is the request's path below the mount point, without a trailing slash. What
+// Apache and we could read differently is refused: rules that a web server attaches to a
+// path would otherwise not hold.
+func (h *handler) path(r *http.Request) (string, error) {
+	p := r.URL.Path
+	if p == "*" && r.Method == http.MethodOptions {
+		return "/", nil
+	}
+	if !strings.HasPrefix(p, "/") || strings.Contains(p, "//") || strings.ContainsFunc(p, func(c rune) bool { return c < ' ' || c == 0x7f }) {
+		return "", errBadPath
+	}
+	if slices.ContainsFunc(strings.Split(p, "/"), func(s string) bool { return s == "." || s == ".." }) {
+		return "", errBadPath
+	}
+	if h.BasePath != "" {
+		rest, ok := strings.CutPrefix(p, h.BasePath)
+		if !ok || rest != "" && rest[0] != '/' {
+			return "", errNoRoute
+		}
+		p = rest
+	}
+	return "/" + strings.Trim(p, "/"), nil
+}
+
+var goodRequestID = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+
+// requestID takes a client's ID if it is harmless in a log, else makes one.
+func requestID(r *http.Request) string {
+	if id := r.Header.Get("X-Request-Id"); goodRequestID.MatchString(id) {
+		return id
+	}
+	return strings.ToLower(rand.Text()[:16])
+}
+
+// recorder remembers the status for the log.
+type recorder struct {
+	http.ResponseWriter
+	status int
+}
+
+func (r *recorder) WriteHeader(status int) {
+	if r.status == 0 {
+		r.status = status
+		r.ResponseWriter.WriteHeader(status)
+	}
+}
+
+func (r *recorder) Write(p []byte) (int, error) {
+	if r.status == 0 {
+		r.WriteHeader(http.StatusOK)
+	}
+	return r.ResponseWriter.Write(p)
+}
+
+// Unwrap is for http.ResponseController.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }

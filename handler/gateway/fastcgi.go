@@ -1,0 +1,79 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/fcgi"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"barback/handler/auth"
+)
+
+// serveFastCGI serves the listening socket that mod_fcgid left on descriptor 0.
+func serveFastCGI(ctx context.Context, h http.Handler) error {
+	l, err := net.FileListener(os.Stdin)
+	if err != nil {
+		return err
+	}
+	if u, ok := l.(*net.UnixListener); ok {
+		u.SetUnlinkOnClose(false) // the socket is Apache's
+	}
+	return fastCGI(ctx, l, h)
+}
+
+// fastCGI serves l until ctx ends, and then the requests in hand to their end: Go would
+// die in the middle of an answer.
+func fastCGI(ctx context.Context, l net.Listener, h http.Handler) error {
+	var inHand sync.WaitGroup
+	counted := &counting{Listener: l}
+	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
+	defer stop()
+	err := fcgi.Serve(counted, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		inHand.Add(1)
+		defer inHand.Done()
+		h.ServeHTTP(w, r.WithContext(vouched(r.Context(), fcgi.ProcessEnv(r))))
+	}))
+	counted.drain(connectionGrace)
+	inHand.Wait()
+	if ctx.Err() != nil && errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// connectionGrace is what a connection that was accepted last gets to bring its
+// request. Those that a web server keeps open without one are left to it.
+const connectionGrace = 100 * time.Millisecond
+
+// counting knows how many of its connections are open.
+type counting struct {
+	net.Listener
+	open atomic.Int64
+}
+
+func (c *counting) Accept() (net.Conn, error) {
+	conn, err := c.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	c.open.Add(1)
+	return &watched{Conn: conn, closed: sync.OnceFunc(func() { c.open.Add(-1) })}, nil
+}
+
+// drain waits until no connection is open, for limit at most.
+func (c *counting) drain(limit time.Duration) {
+	for end := time.Now().Add(limit); c.open.Load() > 0 && time.Now().Before(end); {
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// vouched notes the user that Apache authenticated. It stands in the environment of the
+// request, which no client can write to; a header of that name would arrive as HTTP_….
+func vouched(ctx context.Context, env map[string]string) context.Context {
+	return auth.NewContext(ctx, env["REMOTE_USER"])
+}

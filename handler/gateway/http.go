@@ -1,0 +1,102 @@
+package gateway
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+)
+
+// The limits of an HTTP connection: a client that sends half a request and waits
+// costs one connection, for so long.
+const (
+	headerTimeout    = 10 * time.Second
+	bodyTimeout      = 60 * time.Second
+	keepAliveTimeout = 30 * time.Second
+	drainTimeout     = 40 * time.Second // longer than any request takes
+	maxHeaderBytes   = 32 << 10
+)
+
+func newServer(h http.Handler) *http.Server {
+	return &http.Server{Handler: h, ReadHeaderTimeout: headerTimeout, ReadTimeout: bodyTimeout, IdleTimeout: keepAliveTimeout, MaxHeaderBytes: maxHeaderBytes}
+}
+
+// serveHTTP serves l until ctx ends, then finishes the requests in hand. What is
+// connected but not accepted stays in the socket, for the next process.
+func serveHTTP(ctx context.Context, l net.Listener, h http.Handler) error {
+	srv := newServer(h)
+	drained := make(chan error, 1)
+	stop := context.AfterFunc(ctx, func() {
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+		defer cancel()
+		drained <- srv.Shutdown(end)
+	})
+	err := srv.Serve(l)
+	if stop() { // it failed by itself
+		return err
+	}
+	return <-drained
+}
+
+// ListenAndServe serves h on a TCP address until ctx ends. ready is told the address
+// before the first request is served.
+func ListenAndServe(ctx context.Context, address string, h http.Handler, ready func(net.Addr)) error {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	if err != nil {
+		return err
+	}
+	ready(l.Addr())
+	return serveHTTP(ctx, l, h)
+}
+
+// serveConnection serves the one connection of an Accept=yes socket until the client
+// closes it or says nothing for the idle timeout.
+func serveConnection(ctx context.Context, f *os.File, h http.Handler, o Options) error {
+	conn, err := net.FileConn(f)
+	if err != nil {
+		return err
+	}
+	_ = f.Close()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	return serveHTTP(ctx, &single{conn: conn, closed: make(chan struct{}), done: cancel}, newIdle(h, o.IdleTimeout, cancel))
+}
+
+// single is a listener with one connection to give. Its second Accept waits until the
+// connection is closed.
+type single struct {
+	conn   net.Conn
+	closed chan struct{}
+	once   sync.Once
+	done   func()
+}
+
+func (s *single) Accept() (net.Conn, error) {
+	if c := s.conn; c != nil {
+		s.conn = nil
+		return &watched{Conn: c, closed: s.done}, nil
+	}
+	<-s.closed
+	return nil, io.EOF
+}
+
+func (s *single) Close() error {
+	s.once.Do(func() { close(s.closed) })
+	return nil
+}
+
+func (s *single) Addr() net.Addr { return &net.UnixAddr{Name: "connection", Net: "unix"} }
+
+// watched tells when its connection is closed.
+type watched struct {
+	net.Conn
+	closed func()
+}
+
+func (w *watched) Close() error {
+	defer w.closed()
+	return w.Conn.Close()
+}

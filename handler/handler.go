@@ -1,0 +1,97 @@
+// Package handler answers one request: route, identity, permission, endpoint. It reads
+// records and Barman's files, and starts nothing itself but through the interfaces
+// below, so that every door gives the same answers.
+package handler
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/julienschmidt/httprouter"
+	"github.com/sirupsen/logrus"
+
+	"barback/handler/auth"
+	"barback/runner/barman"
+	"barback/runner/operation"
+)
+
+// Config is what the handler needs of the world.
+type Config struct {
+	BasePath string // prefix under which barback is mounted; empty: none
+	MaxBody  int64  // bytes of a request body
+	Version  string
+	Records  *operation.Store
+	Barman   *barman.Client
+	Users    auth.Users
+	Launcher launcher
+	Checks   func() []Check // what GET /status?deep=1 looks at
+	Log      logrus.FieldLogger
+	Broken   error // the installation cannot work, and why: every answer says so
+}
+
+// launcher accepts operations.
+type launcher interface {
+	Start(ctx context.Context, op operation.Operation) (operation.Operation, error)
+}
+
+// Check is one finding about the installation.
+type Check struct {
+	Name   string `json:"name"`
+	OK     bool   `json:"ok"`
+	Detail string `json:"detail"`
+}
+
+// requestTimeout bounds what a request waits for: launching, Barman's version.
+const requestTimeout = 30 * time.Second
+
+// handler holds the routes.
+type handler struct {
+	Config
+	router *httprouter.Router
+}
+
+// New builds the handler of all requests.
+func New(c Config) http.Handler {
+	h := &handler{Config: c, router: httprouter.New()}
+	h.routes()
+	return h
+}
+
+// routes is every path there is. A path with a trailing slash is the same one.
+func (h *handler) routes() {
+	get, post := h.get, h.post
+	get("/", h.index)
+	get("/status", h.status)
+	get("/version", h.version)
+	get("/servers", h.servers)
+	get("/operations", h.operations)
+	post("/operations", h.accept)
+	get("/operations/:id", h.operation)
+	get("/operations/:id/output", h.output)
+	get("/servers/:server/operations", h.operations)
+	post("/servers/:server/operations", h.accept)
+	get("/servers/:server/operations/:id", h.operation)
+	get("/servers/:server/operations/:id/output", h.output)
+
+	// The router's own redirects build a Location from the Host header and repair
+	// letter case: both wrong for an API under a prefix.
+	h.router.RedirectTrailingSlash, h.router.RedirectFixedPath = false, false
+	h.router.HandleOPTIONS = true
+	h.router.GlobalOPTIONS = h.plain(func(w http.ResponseWriter, _ *http.Request) error {
+		w.Header()["Content-Type"] = nil // or CGI would sniff one
+		w.WriteHeader(http.StatusNoContent)
+		return nil
+	})
+	h.router.NotFound = h.plain(func(http.ResponseWriter, *http.Request) error { return errNoRoute })
+	h.router.MethodNotAllowed = h.plain(func(_ http.ResponseWriter, r *http.Request) error { return methodError(r.Method) })
+}
+
+func (h *handler) get(path string, e endpoint) {
+	h.router.Handle(http.MethodGet, path, h.endpoint(e))
+	h.router.Handle(http.MethodHead, path, h.endpoint(e))
+}
+
+func (h *handler) post(path string, e endpoint) {
+	h.router.Handle(http.MethodPost, path, h.endpoint(e))
+}

@@ -1,0 +1,191 @@
+package handler
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	"barback/runner/barman"
+	"barback/runner/operation"
+)
+
+// operations handles "GET /operations" and "GET /servers/NAME/operations", newest first.
+// Of those the caller sees the types that it may see.
+func (h *handler) operations(w http.ResponseWriter, r *request) error {
+	server := r.params.ByName("server")
+	if err := r.mayAny(server); err != nil {
+		return err
+	}
+	if err := h.known(server); err != nil {
+		return err
+	}
+	all, err := h.Records.All()
+	if err != nil {
+		return err
+	}
+	everything := server == "" && r.URL.Query().Get("scope") == "all"
+	list := []summary{}
+	for _, op := range all {
+		if (everything || op.Server == server) && r.sees(permission(op.Server, op.Type)) {
+			list = append(list, summarize(op))
+		}
+	}
+	return answer(w, r, http.StatusOK, map[string]any{"operations": list})
+}
+
+// operation handles "GET …/operations/ID".
+func (h *handler) operation(w http.ResponseWriter, r *request) error {
+	op, err := h.find(r)
+	if err != nil {
+		return err
+	}
+	if !op.State.Final() {
+		w.Header().Set("Retry-After", "1")
+	}
+	return answer(w, r, http.StatusOK, h.view(op))
+}
+
+// find is the operation that the path names, if it is where the path says and the
+// caller may see it. Who may not gets the same answer as for an ID that never was, unless
+// the place itself is closed to him.
+func (h *handler) find(r *request) (operation.Operation, error) {
+	server := r.params.ByName("server")
+	if err := r.mayAny(server); err != nil {
+		return operation.Operation{}, err
+	}
+	if err := h.known(server); err != nil {
+		return operation.Operation{}, err
+	}
+	id, err := operation.ParseID(r.params.ByName("id"))
+	if err != nil {
+		return operation.Operation{}, errNotFound
+	}
+	op, err := h.Records.Load(id)
+	if errors.Is(err, operation.ErrNotFound) || err == nil && (op.Server != server || !r.sees(permission(op.Server, op.Type))) {
+		return operation.Operation{}, errNotFound
+	}
+	return op, err
+}
+
+// known refuses a server that Barman does not have, in the words of pg-backup-api's GET.
+func (h *handler) known(server string) error {
+	if server == "" {
+		return nil
+	}
+	_, err := h.Barman.Server(server)
+	if errors.Is(err, barman.ErrUnknown) {
+		return noConfigError(server)
+	}
+	return err
+}
+
+// noConfigError is what pg-backup-api's GET says of a server that is not there.
+type noConfigError string
+
+func (e noConfigError) Error() string {
+	return fmt.Sprintf("No barman config found for '%s'.", string(e))
+}
+
+// permission names an operation of a type.
+func permission(server, kind string) string {
+	return join(server) + "/" + kind
+}
+
+func join(server string) string {
+	if server == "" {
+		return "operations"
+	}
+	return "servers/" + server + "/operations"
+}
+
+// mayAny lets through who may see or do at least one type of operation there.
+func (r *request) mayAny(server string) error {
+	for _, kind := range barman.Names(server == "") {
+		if r.lists.May(r.Method, permission(server, kind)) {
+			return nil
+		}
+	}
+	return r.may(join(server))
+}
+
+// summary is one line of a list.
+type summary struct {
+	ID        operation.ID    `json:"id"`
+	Type      string          `json:"type"`
+	Status    string          `json:"status"`
+	State     operation.State `json:"state"`
+	Server    *string         `json:"server"`
+	CreatedAt time.Time       `json:"created_at"`
+	EndedAt   *time.Time      `json:"ended_at"`
+}
+
+func summarize(op operation.Operation) summary {
+	return summary{op.ID, op.Type, op.State.Status(), op.State, optional(op.Server), op.CreatedAt, when(op.EndedAt)}
+}
+
+// view is an operation as clients see it.
+type view struct {
+	ID          operation.ID       `json:"operation_id"`
+	Status      string             `json:"status"`
+	State       operation.State    `json:"state"`
+	Type        string             `json:"type"`
+	Server      *string            `json:"server"`
+	CreatedAt   time.Time          `json:"created_at"`
+	StartedAt   *time.Time         `json:"started_at"`
+	EndedAt     *time.Time         `json:"ended_at"`
+	RequestedBy string             `json:"requested_by"`
+	RequestID   string             `json:"request_id"`
+	Request     json.RawMessage    `json:"request"`
+	Command     []string           `json:"command"`
+	ExitCode    *int               `json:"exit_code"`
+	Error       *operation.Failure `json:"error"`
+	Result      operation.Result   `json:"result"`
+	Output      outputView         `json:"output"`
+	Links       linksView          `json:"links"`
+}
+
+type outputView struct {
+	Bytes int64  `json:"bytes"`
+	Href  string `json:"href"`
+}
+
+func (h *handler) view(op operation.Operation) view {
+	self := h.operationsPath(op.Server) + "/" + string(op.ID)
+	command := slices.Clone(op.Command)
+	for i, arg := range command {
+		command[i] = mask(arg)
+	}
+	return view{
+		ID: op.ID, Status: op.State.Status(), State: op.State, Type: op.Type, Server: optional(op.Server),
+		CreatedAt: op.CreatedAt, StartedAt: when(op.StartedAt), EndedAt: when(op.EndedAt),
+		RequestedBy: op.RequestedBy, RequestID: op.RequestID, Request: json.RawMessage(mask(string(op.Request))), Command: command,
+		ExitCode: op.ExitCode, Error: op.Error, Result: op.Result,
+		Output: outputView{h.Records.OutputBytes(op.ID), self + "/output"},
+		Links:  linksView{"self": self, "output": self + "/output", "operations": h.operationsPath(op.Server)},
+	}
+}
+
+func (h *handler) operationsPath(server string) string {
+	if server == "" {
+		return h.BasePath + "/operations"
+	}
+	return h.BasePath + "/servers/" + url.PathEscape(server) + "/operations"
+}
+
+func optional(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+func when(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}

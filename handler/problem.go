@@ -1,0 +1,162 @@
+package handler
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"syscall"
+
+	"barback/handler/auth"
+	"barback/runner/barman"
+	"barback/runner/operation"
+)
+
+// The errors that only the handler makes.
+var (
+	errNoRoute       = errors.New("no such path; GET / lists what there is")
+	errNotFound      = errors.New("Resource not found") // pg-backup-api's words
+	errBadPath       = errors.New("the path holds dot segments, double slashes or control characters")
+	errNotAcceptable = errors.New("this answer exists as application/json only; the Accept header excludes it")
+	errCredentials   = errors.New("the credentials in the Authorization header cannot be checked: this barback knows only identities that Apache vouches for, and anonymous")
+	errMediaType     = errors.New("send the body as JSON, with Content-Type: application/json")
+	errNoBody        = errors.New("the request has no body: send a JSON object")
+)
+
+type methodError string
+
+func (e methodError) Error() string {
+	return fmt.Sprintf("the method %q is not allowed on this path; the Allow header lists those that are", string(e))
+}
+
+// bodyError refuses a body as a whole.
+type bodyError string
+
+func (e bodyError) Error() string { return string(e) }
+
+// brokenError wraps why this installation cannot work.
+type brokenError struct{ err error }
+
+func (e *brokenError) Error() string { return e.err.Error() }
+func (e *brokenError) Unwrap() error { return e.err }
+
+// deniedError refuses what an identity may not do.
+type deniedError struct {
+	who        auth.Identity
+	permission string
+}
+
+func (e *deniedError) Error() string {
+	if !e.who.Known {
+		return fmt.Sprintf("this needs a login with the permission %q; an administrator can open it with: barback user allow anonymous %s", e.permission, e.permission)
+	}
+	return fmt.Sprintf("%s has no permission %q; an administrator can give it with: barback user allow %s %s", e.who.Name, e.permission, e.who.Name, e.permission)
+}
+
+// problem is the body of every error: RFC 9457, and the member error that
+// pg-backup-api's clients read.
+type problem struct {
+	Type      string         `json:"type"`
+	Title     string         `json:"title"`
+	Status    int            `json:"status"`
+	Detail    string         `json:"detail"`
+	Instance  string         `json:"instance,omitempty"`
+	RequestID string         `json:"request_id"`
+	Errors    []barman.Field `json:"errors,omitempty"`
+	Error     string         `json:"error"`
+}
+
+// classify is the only table from errors to statuses.
+func classify(err error) (status int, slug, title string) {
+	is := func(target error) bool { return errors.Is(err, target) }
+	switch {
+	case is(errBadPath):
+		return http.StatusBadRequest, "bad-path", "Bad path"
+	case is(errNoRoute):
+		return http.StatusNotFound, "no-such-path", "No such path"
+	case is(errNotFound), is(operation.ErrNotFound):
+		return http.StatusNotFound, "not-found", "Not found"
+	case as[*barman.UnknownError](err), as[noConfigError](err):
+		return http.StatusNotFound, "unknown-name", "Not known to Barman"
+	case as[methodError](err):
+		return http.StatusMethodNotAllowed, "method-not-allowed", "Method not allowed"
+	case is(errNotAcceptable):
+		return http.StatusNotAcceptable, "not-acceptable", "Not acceptable"
+	case is(errMediaType):
+		return http.StatusUnsupportedMediaType, "media-type", "Unsupported media type"
+	case as[*http.MaxBytesError](err):
+		return http.StatusRequestEntityTooLarge, "body-too-large", "Body too large"
+	case is(errNoBody), as[bodyError](err):
+		return http.StatusBadRequest, "bad-body", "Bad body"
+	case is(errCredentials):
+		return http.StatusUnauthorized, "bad-credentials", "Credentials refused"
+	case as[*deniedError](err):
+		if d, _ := errors.AsType[*deniedError](err); d.who.Known {
+			return http.StatusForbidden, "forbidden", "Forbidden"
+		}
+		return http.StatusUnauthorized, "login-needed", "Login needed"
+	case as[*barman.InvalidError](err):
+		if e, _ := errors.AsType[*barman.InvalidError](err); e.Policy {
+			return http.StatusUnprocessableEntity, "not-allowed-here", "Not allowed here"
+		}
+		return http.StatusBadRequest, "invalid-request", "Invalid request"
+	case as[*barman.UnsupportedError](err):
+		return http.StatusNotImplemented, "unsupported", "The installed Barman cannot do this"
+	case is(syscall.ENOSPC), is(syscall.EDQUOT):
+		return http.StatusInsufficientStorage, "no-space", "No space for the record"
+	case as[*operation.UnusableError](err):
+		return http.StatusServiceUnavailable, "state-directory", "The state directory cannot be used"
+	case as[*barman.MissingError](err):
+		return http.StatusServiceUnavailable, "no-barman", "Barman is not installed"
+	case as[*barman.ConfigError](err):
+		return http.StatusServiceUnavailable, "barman-config", "Barman's configuration cannot be used"
+	case as[*operation.LaunchError](err):
+		return http.StatusServiceUnavailable, "no-runner", "No runner could be started"
+	case as[*brokenError](err):
+		return http.StatusServiceUnavailable, "broken-installation", "barback is not set up right"
+	}
+	return http.StatusInternalServerError, "internal", "Internal error"
+}
+
+func as[E error](err error) bool {
+	_, ok := errors.AsType[E](err)
+	return ok
+}
+
+// problem writes err as the answer. What nobody expected is logged and not told.
+func (h *handler) problem(w http.ResponseWriter, r *request, err error) {
+	if rec, ok := w.(*recorder); ok && rec.status != 0 {
+		return // something went out already
+	}
+	status, slug, title := classify(err)
+	detail := err.Error()
+	if e, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		detail = fmt.Sprintf("the body is larger than the %d bytes that max_body allows", e.Limit)
+	}
+	log := h.Log.WithField("request", r.id).WithError(err)
+	switch {
+	case slug == "internal":
+		detail = "barback could not do this; its log says why, under this request ID"
+		log.Error("request failed")
+	case status >= 500:
+		log.Error("request refused")
+	}
+	p := problem{
+		Type: "urn:barback:" + slug, Title: title, Status: status, Detail: detail, Instance: r.URL.Path, RequestID: r.id,
+		Error: fmt.Sprintf("%d %s: %s", status, http.StatusText(status), detail),
+	}
+	if e, ok := errors.AsType[*barman.InvalidError](err); ok {
+		p.Errors = e.Fields
+	}
+	if status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="barback"`)
+	}
+	if status == http.StatusServiceUnavailable && slug == "no-runner" {
+		w.Header().Set("Retry-After", "2")
+	}
+	body, err := json.Marshal(p)
+	if err != nil {
+		body = []byte(`{"title":"Internal error","status":500}`)
+	}
+	write(w, "application/problem+json", status, append(body, '\n'))
+}

@@ -1,0 +1,81 @@
+package handler
+
+import (
+	"net/http"
+	"time"
+
+	"barback/runner/barman"
+	"barback/runner/operation"
+)
+
+// serverView is one server as clients see it.
+type serverView struct {
+	Name        string      `json:"name"`
+	Description string      `json:"description"`
+	Active      bool        `json:"active"`
+	Passive     bool        `json:"passive"`
+	ActiveModel *string     `json:"active_model"`
+	LastBackup  *backupView `json:"last_backup"`
+	Running     []string    `json:"running_operations"`
+	Links       linksView   `json:"links"`
+}
+
+type backupView struct {
+	ID      string     `json:"backup_id"`
+	Status  string     `json:"status"`
+	EndTime *time.Time `json:"end_time"`
+}
+
+type linksView map[string]string
+
+// servers handles "GET /servers": those that the caller may see.
+func (h *handler) servers(w http.ResponseWriter, r *request) error {
+	if err := r.may("servers"); err != nil {
+		return err
+	}
+	list, err := h.Barman.Servers()
+	if err != nil {
+		return err
+	}
+	active, err := h.Records.Active()
+	if err != nil {
+		return err
+	}
+	views := []serverView{}
+	for _, s := range list {
+		if !r.sees("servers/" + s.Name) {
+			continue
+		}
+		v, err := h.serverView(s, active)
+		if err != nil {
+			return err
+		}
+		views = append(views, v)
+	}
+	return answer(w, r, http.StatusOK, map[string]any{"servers": views})
+}
+
+func (h *handler) serverView(s barman.Server, active []operation.Operation) (serverView, error) {
+	v := serverView{Name: s.Name, Description: s.Description, Active: s.Active, Passive: s.Passive, Running: []string{},
+		Links: linksView{"operations": h.operationsPath(s.Name)}}
+	if s.ActiveModel != "" {
+		v.ActiveModel = &s.ActiveModel
+	}
+	for _, op := range active {
+		if op.Server == s.Name {
+			v.Running = append(v.Running, string(op.ID))
+		}
+	}
+	backups, err := h.Barman.Backups(s.Name)
+	if err != nil {
+		return v, err
+	}
+	if len(backups) > 0 {
+		b := backups[len(backups)-1]
+		v.LastBackup = &backupView{ID: b.ID, Status: b.Status}
+		if !b.EndTime.IsZero() {
+			v.LastBackup.EndTime = &b.EndTime
+		}
+	}
+	return v, nil
+}

@@ -1,0 +1,62 @@
+package handler
+
+import (
+	"net/http"
+	"runtime"
+
+	"barback/runner/barman"
+)
+
+// index handles "GET /": what there is, for somebody who looks around with curl.
+func (h *handler) index(w http.ResponseWriter, r *request) error {
+	links := map[string]string{}
+	for _, p := range []string{"/status", "/version", "/servers", "/operations"} {
+		links[p[1:]] = h.BasePath + p
+	}
+	return answer(w, r, http.StatusOK, map[string]any{"service": "barback", "version": h.Version, "links": links})
+}
+
+// status handles "GET /status", which is open to all: "OK" says that barback answers.
+// With ?deep=1 it looks at the installation, for those who may.
+func (h *handler) status(w http.ResponseWriter, r *request) error {
+	if deep := r.URL.Query().Get("deep"); deep == "" || deep == "0" {
+		write(w, "application/json", http.StatusOK, []byte(`"OK"`)) // pg-backup-api's four bytes
+		return nil
+	}
+	if err := r.may("status/deep"); err != nil {
+		return err
+	}
+	checks, status, word := h.Checks(), http.StatusOK, "OK"
+	for _, c := range checks {
+		if !c.OK {
+			status, word = http.StatusServiceUnavailable, "FAILED"
+		}
+	}
+	return answer(w, r, status, map[string]any{"status": word, "checks": checks})
+}
+
+// version handles "GET /version".
+func (h *handler) version(w http.ResponseWriter, r *request) error {
+	if err := r.may("version"); err != nil {
+		return err
+	}
+	installed, err := h.Barman.Version()
+	if err != nil {
+		return err
+	}
+	type kind struct {
+		Type      string `json:"type"`
+		Level     string `json:"level"`
+		Supported bool   `json:"supported"`
+		Since     string `json:"since,omitempty"`
+	}
+	kinds := []kind{}
+	for _, k := range barman.Kinds {
+		level := "server"
+		if k.Instance {
+			level = "instance"
+		}
+		kinds = append(kinds, kind{k.Name, level, k.Supported(installed), k.Since})
+	}
+	return answer(w, r, http.StatusOK, map[string]any{"barback": h.Version, "barman": installed, "go": runtime.Version(), "operations": kinds})
+}

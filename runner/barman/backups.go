@@ -1,0 +1,162 @@
+package barman
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Backup is one entry of a server's catalog.
+type Backup struct {
+	ID      string
+	Name    string
+	Status  string // DONE, WAITING_FOR_WALS, FAILED, STARTED, EMPTY, SYNCING
+	Mode    string
+	Parent  string
+	EndTime time.Time
+}
+
+// usable are the backups that Barman can restore from.
+func (b Backup) usable() bool { return b.Status == "DONE" || b.Status == "WAITING_FOR_WALS" }
+
+var backupID = regexp.MustCompile(`^\d{8}T\d{6}$`)
+
+// Backups reads the catalog of a server, oldest first. Barman before 3.13 keeps
+// a backup's facts in base/ID/backup.info, later ones in meta/ID-backup.info; a catalog
+// that was upgraded holds both kinds.
+func (c *Client) Backups(server string) ([]Backup, error) {
+	cfg, err := c.load()
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := cfg.servers[server]; !ok {
+		return nil, &UnknownError{What: "server", Name: server}
+	}
+	return cfg.backups(server)
+}
+
+func (c *config) backups(server string) ([]Backup, error) {
+	dir := c.directory(server)
+	base := filepath.Join(dir, "base")
+	if d := c.servers[server]["basebackups_directory"]; d != "" {
+		base = d
+	}
+	found := map[string]Backup{}
+	for _, pattern := range []string{filepath.Join(base, "*", "backup.info"), filepath.Join(dir, "meta", "*-backup.info")} {
+		paths, _ := filepath.Glob(pattern)
+		for _, path := range paths {
+			id := filepath.Base(filepath.Dir(path))
+			if n, ok := strings.CutSuffix(filepath.Base(path), "-backup.info"); ok && n != "" {
+				id = n
+			}
+			if !backupID.MatchString(id) {
+				continue
+			}
+			b, err := readBackup(path, id)
+			if errors.Is(err, fs.ErrNotExist) {
+				continue // deleted in this moment
+			}
+			if err != nil {
+				return nil, err
+			}
+			found[id] = b
+		}
+	}
+	list := make([]Backup, 0, len(found))
+	for _, b := range found {
+		list = append(list, b)
+	}
+	slices.SortFunc(list, func(a, b Backup) int { return strings.Compare(a.ID, b.ID) })
+	return list, nil
+}
+
+// readBackup reads a backup.info: key=value lines, None for null (see the file itself).
+func readBackup(path, id string) (Backup, error) {
+	data, err := os.ReadFile(path) // #nosec G304 -- Barman's own file
+	if err != nil {
+		return Backup{}, err
+	}
+	b := Backup{ID: id, Status: "EMPTY"}
+	sc := bufio.NewScanner(bytes.NewReader(data))
+	sc.Buffer(nil, 1<<20)
+	for sc.Scan() {
+		key, value, _ := strings.Cut(sc.Text(), "=")
+		if value == "None" {
+			continue
+		}
+		switch key {
+		case "status":
+			b.Status = value
+		case "backup_name":
+			b.Name = value
+		case "mode":
+			b.Mode = value
+		case "parent_backup_id":
+			b.Parent = value
+		case "end_time":
+			b.EndTime, _ = time.Parse("2006-01-02 15:04:05.999999999-07:00", value)
+		}
+	}
+	return b, sc.Err()
+}
+
+// Backup finds the backup that a client means: an ID, one of Barman's words, or a name.
+func (c *Client) Backup(server, id string) (Backup, error) {
+	list, err := c.Backups(server)
+	if err != nil {
+		return Backup{}, err
+	}
+	b, ok := pick(list, id)
+	if !ok {
+		return Backup{}, &UnknownError{What: "backup", Name: id, Server: server}
+	}
+	return b, nil
+}
+
+// words are the names of backups that Barman reserves; a backup of such a name could not be asked for.
+var words = map[string]bool{"latest": true, "last": true, "oldest": true, "first": true, "last-failed": true, "latest-full": true, "last-full": true, "auto": true}
+
+// pick resolves id in a catalog that is sorted by age. The words mean what they mean in
+// Barman: latest and oldest look only at backups that can be restored, last-failed at FAILED ones.
+func pick(list []Backup, id string) (Backup, bool) {
+	newest := slices.Clone(list)
+	slices.Reverse(newest)
+	first := func(list []Backup, match func(Backup) bool) (Backup, bool) {
+		if i := slices.IndexFunc(list, match); i >= 0 {
+			return list[i], true
+		}
+		return Backup{}, false
+	}
+	switch id {
+	case "":
+		return Backup{}, false
+	case "latest", "last":
+		return first(newest, Backup.usable)
+	case "oldest", "first":
+		return first(list, Backup.usable)
+	case "last-failed":
+		return first(newest, func(b Backup) bool { return b.Status == "FAILED" })
+	case "latest-full", "last-full":
+		return first(newest, func(b Backup) bool { return b.usable() && b.Parent == "" })
+	}
+	if b, ok := first(list, func(b Backup) bool { return b.ID == id }); ok {
+		return b, true
+	}
+	var named []Backup
+	for _, b := range list {
+		if b.Name == id {
+			named = append(named, b)
+		}
+	}
+	if len(named) == 1 {
+		return named[0], true
+	}
+	return Backup{}, false
+}

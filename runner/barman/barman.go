@@ -1,0 +1,82 @@
+// Package barman speaks to Barman: it reads Barman's configuration and catalog
+// files, checks what a client asks for, and builds the argument vector of the command
+// that does it. It starts nothing but "barman --version"; operations are
+// started by the runner. No value ever reaches a shell of ours, and none that
+// could be taken for an option gets past its check.
+package barman
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+)
+
+// Client is one installed Barman.
+type Client struct {
+	Command string // name or path of the barman program
+	Config  string // path of barman.conf; empty: as Barman finds it
+	Cache   string // directory for what starting Barman told us; empty: none
+	Policy  Policy
+}
+
+// Policy is what the administrator lets restores do.
+type Policy struct {
+	AllowedDestinations []string // folders below which restores may write; empty: anywhere but Barman's own
+	AllowRawSSHCommand  bool     // remote_ssh_command may be any shell command
+}
+
+// Find is the path of the barman program.
+func (c *Client) Find() (string, error) {
+	path, err := exec.LookPath(c.Command)
+	if err != nil {
+		return "", &MissingError{c.Command, err}
+	}
+	return path, nil
+}
+
+// MissingError says that there is no Barman.
+type MissingError struct {
+	Command string
+	Err     error
+}
+
+func (e *MissingError) Error() string {
+	return fmt.Sprintf("Barman is not installed: %q is not an executable program (%v); install it or set command in [barman]", e.Command, errors.Unwrap(e.Err))
+}
+
+func (e *MissingError) Unwrap() error { return e.Err }
+
+// argv is the whole command for args.
+func (c *Client) argv(args ...string) ([]string, error) {
+	path, err := c.Find()
+	if err != nil {
+		return nil, err
+	}
+	conf, err := c.configPath()
+	if err != nil {
+		return nil, err
+	}
+	return append([]string{path, "-c", conf}, args...), nil
+}
+
+// configPath finds barman.conf as Barman does, after PG_BACKUP_API_BARMAN_CONF, which
+// hosts of pg-backup-api set.
+func (c *Client) configPath() (string, error) {
+	if p := cmp.Or(c.Config, os.Getenv("PG_BACKUP_API_BARMAN_CONF"), os.Getenv("BARMAN_CONFIG_FILE")); p != "" {
+		return p, nil
+	}
+	candidates := []string{"/etc/barman.conf", "/etc/barman/barman.conf"}
+	if u, err := user.Current(); err == nil {
+		candidates = append([]string{filepath.Join(u.HomeDir, ".barman.conf")}, candidates...)
+	}
+	for _, p := range candidates {
+		if _, err := os.Stat(p); err == nil {
+			return p, nil
+		}
+	}
+	return "", &ConfigError{candidates[len(candidates)-2], errors.New("no configuration of Barman was found")}
+}

@@ -1,0 +1,175 @@
+package barman
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"gopkg.in/ini.v1"
+)
+
+// ConfigError says that Barman's own configuration cannot be used.
+type ConfigError struct {
+	Path string
+	Err  error
+}
+
+func (e *ConfigError) Error() string {
+	return fmt.Sprintf("Barman's configuration %s: %v", e.Path, e.Err)
+}
+
+func (e *ConfigError) Unwrap() error { return e.Err }
+
+// section is one section's options, names in lower case, values as Barman takes them.
+type section map[string]string
+
+// config is Barman's configuration as its command line reads it: the main file,
+// the include directory, then .barman.auto.conf; the later file wins, option by option.
+type config struct {
+	global  section
+	servers map[string]section
+	models  map[string]section
+}
+
+// readOptions make ini.v1 read as Python's ConfigParser(strict=False) does for Barman:
+// whole-line comments only, = or :, indented lines continue a value, keys without case.
+var readOptions = ini.LoadOptions{
+	IgnoreContinuation:         true,
+	IgnoreInlineComment:        true,
+	AllowPythonMultilineValues: true,
+	InsensitiveKeys:            true,
+	KeyValueDelimiters:         "=:",
+	PreserveSurroundedQuote:    true,
+}
+
+// load reads the configuration. It is read anew each time: it is small, and may change at any moment.
+func (c *Client) load() (*config, error) {
+	main, err := c.configPath()
+	if err != nil {
+		return nil, err
+	}
+	cfg := &config{global: section{}, servers: map[string]section{}, models: map[string]section{}}
+	all := map[string]section{}
+	if err := merge(all, main); err != nil {
+		return nil, &ConfigError{main, err}
+	}
+	for _, path := range cfg.included(all["barman"]) {
+		if err := merge(all, path); err != nil && !errors.Is(err, fs.ErrPermission) { // unreadable ones are passed over by Barman, too
+			return nil, &ConfigError{path, err}
+		}
+	}
+	if home := all["barman"]["barman_home"]; home != "" {
+		if err := merge(all, filepath.Join(home, ".barman.auto.conf")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, &ConfigError{home + "/.barman.auto.conf", err}
+		}
+	}
+	for name, s := range all {
+		switch {
+		case name == "barman":
+			cfg.global = s
+		case truth(s["model"], false):
+			cfg.models[name] = s
+		default:
+			cfg.servers[name] = s
+		}
+	}
+	if cfg.global["barman_home"] == "" {
+		return nil, &ConfigError{main, errors.New("barman_home is not set in [barman]")}
+	}
+	return cfg, nil
+}
+
+// included lists the files of configuration_files_directory: *.conf, not hidden, sorted, not recursive.
+func (c *config) included(global section) []string {
+	dir := global["configuration_files_directory"]
+	if dir == "" {
+		return nil
+	}
+	paths, _ := filepath.Glob(filepath.Join(dir, "*.conf"))
+	paths = slices.DeleteFunc(paths, func(p string) bool { return strings.HasPrefix(filepath.Base(p), ".") })
+	slices.Sort(paths)
+	return paths
+}
+
+// merge reads one file over what is there. Options of its [DEFAULT] hold in each of its sections.
+func merge(all map[string]section, path string) error {
+	data, err := os.ReadFile(path) // #nosec G304 -- Barman's own configuration
+	if err != nil {
+		return err
+	}
+	f, err := ini.LoadSources(readOptions, data)
+	if err != nil {
+		return err
+	}
+	defaults := f.Section(ini.DefaultSection)
+	for _, s := range f.Sections() {
+		if s.Name() == ini.DefaultSection {
+			continue
+		}
+		if all[s.Name()] == nil {
+			all[s.Name()] = section{}
+		}
+		for _, k := range slices.Concat(defaults.Keys(), s.Keys()) {
+			all[s.Name()][k.Name()] = clean(k.Value())
+		}
+	}
+	return nil
+}
+
+// clean takes off one pair of quotes around the whole value and reads None as unset.
+func clean(v string) string {
+	v = strings.TrimSpace(v)
+	if n := len(v); n >= 2 && (v[0] == '"' || v[0] == '\'') && v[n-1] == v[0] {
+		v = v[1 : n-1]
+	}
+	if v == "None" {
+		return ""
+	}
+	return strings.ReplaceAll(strings.ReplaceAll(v, "%%%%", "%"), "%%", "%")
+}
+
+// truth reads a boolean as Barman does; what is none of its words is the default.
+func truth(v string, def bool) bool {
+	switch strings.ToLower(v) {
+	case "true", "t", "yes", "1", "on":
+		return true
+	case "false", "f", "no", "0", "off":
+		return false
+	}
+	return def
+}
+
+// option is a server's option: its own, else the global one, else def.
+func (c *config) option(server, name, def string) string {
+	for _, s := range []section{c.servers[server], c.global} {
+		if v, ok := s[name]; ok && v != "" {
+			return v
+		}
+	}
+	return def
+}
+
+// names lists the servers in alphabetical order.
+func (c *config) names() []string { return slices.Sorted(maps.Keys(c.servers)) }
+
+// directory is where the server's catalog lies.
+func (c *config) directory(server string) string {
+	if d := c.servers[server]["backup_directory"]; d != "" {
+		return d
+	}
+	return filepath.Join(c.global["barman_home"], server)
+}
+
+// trees lists the folders that are Barman's own.
+func (c *config) trees() []string {
+	t := []string{c.global["barman_home"]}
+	for name := range c.servers {
+		t = append(t, c.directory(name))
+	}
+	return t
+}

@@ -1,0 +1,202 @@
+package barman
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Request is what a client asks to be done: a type, the server it is for (empty:
+// the instance), and the members of its JSON object.
+type Request struct {
+	Type   string
+	Server string
+	Body   map[string]json.RawMessage
+}
+
+// Plan is a request that passed every check that can be made beforehand.
+type Plan struct {
+	Command  []string // the whole argv
+	BackupID string   // the backup it is about, aliases resolved; empty: none yet
+}
+
+// Kind is one type of operation.
+type Kind struct {
+	Name     string
+	Instance bool   // of the whole instance, not of one server
+	Since    string // first Barman that can do it; empty: all
+	plan     func(*Client, Request) ([]string, string, error)
+}
+
+// Kinds lists the types of operations: adding one is adding a row.
+var Kinds = []Kind{
+	{Name: "backup", plan: planBackup},
+	{Name: "recovery", plan: planRecovery},
+	{Name: "config_switch", Since: "3.10", plan: planConfigSwitch},
+	{Name: "config_update", Instance: true, Since: "3.10", plan: planConfigUpdate},
+}
+
+// Supported reports whether Barman of that version can do it.
+func (k Kind) Supported(version string) bool { return k.Since == "" || !older(version, k.Since) }
+
+// KindOf finds a type at its level.
+func KindOf(name string, instance bool) (Kind, bool) {
+	i := slices.IndexFunc(Kinds, func(k Kind) bool { return k.Name == name && k.Instance == instance })
+	if i < 0 {
+		return Kind{}, false
+	}
+	return Kinds[i], true
+}
+
+// Names lists the types of one level.
+func Names(instance bool) []string {
+	var names []string
+	for _, k := range Kinds {
+		if k.Instance == instance {
+			names = append(names, k.Name)
+		}
+	}
+	return names
+}
+
+// Plan checks a request and builds the command that does it. It starts nothing and
+// changes nothing.
+func (c *Client) Plan(k Kind, r Request) (Plan, error) {
+	args, backup, err := k.plan(c, r)
+	if err != nil {
+		return Plan{}, err
+	}
+	argv, err := c.argv(args...)
+	if err != nil {
+		return Plan{}, err
+	}
+	if k.Since != "" {
+		if err := c.require(k); err != nil {
+			return Plan{}, err
+		}
+	}
+	return Plan{Command: argv, BackupID: backup}, nil
+}
+
+// Field is one thing that is wrong with a request, with a JSON pointer (RFC 6901) to it.
+type Field struct {
+	Pointer string `json:"pointer"`
+	Detail  string `json:"detail"`
+}
+
+// InvalidError refuses a request for what it says. Policy: it is well-formed, but
+// not allowed here.
+type InvalidError struct {
+	Summary string
+	Fields  []Field
+	Policy  bool
+}
+
+func (e *InvalidError) Error() string {
+	parts := make([]string, 0, len(e.Fields))
+	for _, f := range e.Fields {
+		parts = append(parts, f.Pointer+": "+f.Detail)
+	}
+	return strings.Join(append([]string{e.Summary}, parts...), "; ")
+}
+
+// The sentences that pg-backup-api's clients know.
+const notMet = "Make sure all options/arguments are met and try again"
+
+// invalid refuses one member.
+func invalid(summary, member, format string, args ...any) error {
+	return &InvalidError{Summary: summary, Fields: []Field{{"/" + member, fmt.Sprintf(format, args...)}}}
+}
+
+// refused is invalid for a reason of policy.
+func refused(member, format string, args ...any) error {
+	return &InvalidError{Summary: "The request is not allowed here", Policy: true, Fields: []Field{{"/" + member, fmt.Sprintf(format, args...)}}}
+}
+
+// get reads the member name into v. It reports whether the member is there and not null;
+// a value of another type is an error that names the one that is wanted.
+func (r Request) get(name string, v any) (bool, error) {
+	raw, ok := r.Body[name]
+	if !ok || string(bytes.TrimSpace(raw)) == "null" {
+		return false, nil
+	}
+	if err := json.Unmarshal(raw, v); err != nil {
+		return true, invalid("A value has the wrong type", name, "must be %s", typeName(v))
+	}
+	return true, nil
+}
+
+func typeName(v any) string {
+	switch v.(type) {
+	case *string:
+		return "a string"
+	case *bool:
+		return "true or false"
+	case *int:
+		return "a whole number"
+	case *[]map[string]json.RawMessage:
+		return "an array of objects"
+	}
+	return "of another type"
+}
+
+// text reads a member that becomes an argument: a string without control
+// characters that cannot be taken for an option.
+func (r Request) text(name string) (string, bool, error) {
+	var s string
+	ok, err := r.get(name, &s)
+	if err != nil || !ok {
+		return "", ok, err
+	}
+	return s, true, checkWord(name, s)
+}
+
+func checkWord(member, s string) error {
+	switch {
+	case strings.HasPrefix(s, "-"):
+		return invalid("A value is not allowed", member, "must not begin with a dash: Barman would take it for an option")
+	case strings.ContainsFunc(s, func(c rune) bool { return c < ' ' || c == 0x7f }):
+		return invalid("A value is not allowed", member, "must not hold control characters")
+	}
+	return nil
+}
+
+// number reads a whole number of at least least.
+func (r Request) number(name string, least int) (int, bool, error) {
+	var n int
+	ok, err := r.get(name, &n)
+	if err == nil && ok && n < least {
+		err = invalid("A value is not allowed", name, "must be at least %d", least)
+	}
+	return n, ok, err
+}
+
+// flags appends option for each boolean member that is true.
+func (r Request) flags(args []string, names ...string) ([]string, error) {
+	for _, name := range names {
+		var on bool
+		if _, err := r.get(name, &on); err != nil {
+			return nil, err
+		}
+		if on {
+			args = append(args, "--"+strings.ReplaceAll(name, "_", "-"))
+		}
+	}
+	return args, nil
+}
+
+// numbers appends option and value for each number that is given.
+func (r Request) numbers(args []string, least int, names ...string) ([]string, error) {
+	for _, name := range names {
+		n, ok, err := r.number(name, least)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			args = append(args, fmt.Sprintf("--%s=%d", strings.ReplaceAll(name, "_", "-"), n))
+		}
+	}
+	return args, nil
+}

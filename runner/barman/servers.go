@@ -1,0 +1,73 @@
+package barman
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Server is a configured server.
+type Server struct {
+	Name        string
+	Description string
+	Active      bool
+	Passive     bool
+	ActiveModel string
+}
+
+// ErrUnknown is the kind of error for a server or backup that is not there.
+var ErrUnknown = errors.New("not known to Barman")
+
+// UnknownError names what Barman does not know.
+type UnknownError struct {
+	What   string // "server" or "backup"
+	Name   string
+	Server string // of the backup
+}
+
+func (e *UnknownError) Error() string {
+	if e.What == "backup" {
+		return fmt.Sprintf("Backup '%s' does not exist", e.Name)
+	}
+	return fmt.Sprintf("Server '%s' does not exist", e.Name)
+}
+
+func (e *UnknownError) Unwrap() error { return ErrUnknown }
+
+// Servers lists what is configured, by name. Models are not servers.
+func (c *Client) Servers() ([]Server, error) {
+	cfg, err := c.load()
+	if err != nil {
+		return nil, err
+	}
+	list := make([]Server, 0, len(cfg.servers))
+	for _, name := range cfg.names() {
+		list = append(list, cfg.server(name))
+	}
+	return list, nil
+}
+
+// Server looks one server up; names are case-sensitive.
+func (c *Client) Server(name string) (Server, error) {
+	cfg, err := c.load()
+	if err != nil {
+		return Server{}, err
+	}
+	if _, ok := cfg.servers[name]; !ok {
+		return Server{}, &UnknownError{What: "server", Name: name}
+	}
+	return cfg.server(name), nil
+}
+
+func (c *config) server(name string) Server {
+	model, _ := os.ReadFile(filepath.Join(c.directory(name), ".active-model.auto")) // #nosec G304 -- Barman's own file
+	return Server{
+		Name:        name,
+		Description: c.option(name, "description", ""),
+		Active:      truth(c.option(name, "active", ""), true),
+		Passive:     c.servers[name]["primary_ssh_command"] != "",
+		ActiveModel: strings.TrimSpace(string(model)),
+	}
+}

@@ -1,0 +1,126 @@
+package operation
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"barback/runner/durable"
+)
+
+// Create writes the record of a new operation, state queued, and returns it with
+// its alive lock held. The caller hands the lock to a runner and closes its own copy.
+// Until Create returns nothing is visible; when it fails nothing is left.
+func (s *Store) Create(op Operation) (Operation, *os.File, error) {
+	op.State, op.CreatedAt = Queued, time.Now().UTC()
+	for {
+		op.ID = newID(op.CreatedAt)
+		lock, err := s.create(op)
+		if errors.Is(err, fs.ErrExist) {
+			continue // somebody drew the same ID in the same 31 µs
+		}
+		if err != nil {
+			return Operation{}, nil, fmt.Errorf("record the operation: %w", s.wrap(err))
+		}
+		return op, lock, nil
+	}
+}
+
+func (s *Store) create(op Operation) (lock *os.File, err error) {
+	draft := filepath.Join(s.root, "operations", ".new-"+string(op.ID))
+	if err := os.Mkdir(draft, 0o750); err != nil {
+		return nil, err
+	}
+	active := filepath.Join(s.root, "active", string(op.ID))
+	defer func() {
+		if err != nil {
+			if lock != nil {
+				_ = lock.Close()
+			}
+			_ = os.RemoveAll(draft)
+			_ = os.Remove(active)
+		}
+	}()
+	if lock, err = takeAlive(filepath.Join(draft, "lock")); err != nil {
+		return nil, err
+	}
+	for _, name := range []string{filepath.Join(draft, "state.lock"), filepath.Join(draft, "output.log"), active} {
+		if err := touch(name); err != nil {
+			return lock, err
+		}
+	}
+	data, err := op.encode()
+	if err != nil {
+		return lock, err
+	}
+	if err := durable.WriteFile(filepath.Join(draft, "operation.json"), data, 0o640); err != nil {
+		return lock, err
+	}
+	if err := unix.Renameat2(unix.AT_FDCWD, draft, unix.AT_FDCWD, s.dir(op.ID), unix.RENAME_NOREPLACE); err != nil {
+		return lock, &os.LinkError{Op: "rename", Old: draft, New: s.dir(op.ID), Err: err}
+	}
+	if err := durable.SyncDir(filepath.Join(s.root, "operations")); err != nil {
+		_ = os.Rename(s.dir(op.ID), draft)
+		return lock, err
+	}
+	return lock, nil
+}
+
+func touch(path string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o640) // #nosec G302 G304 -- our own directory, read by the group
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// Claim takes the operation for good: by its runner, or by the request that could not
+// start one and takes it back. Who comes second gets [ErrClaimed].
+func (s *Store) Claim(id ID) error {
+	err := touch(filepath.Join(s.dir(id), "claim"))
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return ErrClaimed
+	case err != nil:
+		return notFound(id, err)
+	}
+	return nil
+}
+
+// Withdraw removes an operation that no runner took. [ErrClaimed]: one did.
+func (s *Store) Withdraw(id ID) error {
+	if err := s.Claim(id); err != nil {
+		return err
+	}
+	old := filepath.Join(s.root, "operations", ".old-"+string(id))
+	if err := os.Rename(s.dir(id), old); err != nil {
+		return notFound(id, err)
+	}
+	s.closed(id)
+	return os.RemoveAll(old)
+}
+
+// CheckAlive reports whether f is the alive lock of operation id, as a runner
+// has to know before it believes a descriptor that it was sent.
+func (s *Store) CheckAlive(id ID, f *os.File) error {
+	want, err := os.Stat(filepath.Join(s.dir(id), "lock"))
+	if err != nil {
+		return notFound(id, err)
+	}
+	got, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if !os.SameFile(want, got) {
+		return fmt.Errorf("the descriptor sent with operation %s is not its lock", id)
+	}
+	if locked, err := held(filepath.Join(s.dir(id), "lock")); err != nil || !locked {
+		return errors.Join(err, fmt.Errorf("nobody holds the lock of operation %s", id))
+	}
+	return nil
+}

@@ -1,0 +1,53 @@
+// Package operation is the record of what barback was asked to do: one
+// directory per operation below the state directory, written by the request
+// that accepts it and by its runner, read by every poll. It holds no process
+// alive and trusts no stored claim: whoever reads a record that is not final
+// asks the kernel whether its runner still lives, and settles it if not.
+//
+// # On disk
+//
+//	STATE_DIR/
+//	  operations/ID/operation.json  the record, {"version":1,…}; replaced whole, never written in place
+//	  operations/ID/lock            the alive lock; empty
+//	  operations/ID/state.lock      held for the moment of a change to operation.json; empty
+//	  operations/ID/claim           made with O_EXCL by the runner that takes the operation, or by the request that takes it back
+//	  operations/ID/output.log      what Barman printed, stdout and stderr in one
+//	  operations/ID/runner.log      the runner's own log where no journal has it; often empty
+//	  operations/.new-ID, .old-ID   a record being made or removed; readers skip dot-names
+//	  active/ID                     empty; there for every operation whose end is not recorded yet
+//	  slots/queue, slots/N          locks that hold the number of running operations down
+//
+// Directories are 0750, files 0640 or 0600, all of the user that runs Barman.
+// Only local file systems keep the promises below: [Open] refuses NFS and CIFS.
+//
+// # IDs
+//
+// YYYYMMDDTHHMMSS-ffrrr…: the time of acceptance in UTC, then six characters
+// of Crockford's base 32 in lower case: three for the fraction of the second (1/32768)
+// and three at random. So IDs sort by time; a second holder of the same ID is
+// impossible, as the rename that publishes a record fails on an existing one.
+// Clients are told to treat them as opaque.
+//
+// # Locks
+//
+// The alive lock is an flock(2) taken before the record becomes visible. The
+// very same open file description is then handed on, never reopened: from the
+// accepting request to the runner (over a Unix socket, SCM_RIGHTS), and from the
+// runner to Barman (inherited). It is therefore free exactly when none of them
+// lives, and there is no moment, however short, in which a living operation
+// looks dead. Nobody deletes a lock file while its record stays.
+//
+// The state lock is another file, so that a reader that probes one lock never
+// disturbs the other.
+//
+// # Writes
+//
+// A record is made in a dot-directory, synced and renamed into place. A change
+// goes to a temporary file in the same directory, fsync, rename, fsync of the
+// directory: a crash or a full disk leaves the old record or the new one.
+//
+// # Versions
+//
+// Fields are only ever added. A reader ignores the ones that it does not know;
+// a record with a higher version than its own is reported as damaged.
+package operation

@@ -1,0 +1,65 @@
+package operation
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"time"
+)
+
+// ID names an operation; doc.go has its form. The zero value names none.
+type ID string
+
+const (
+	idTime   = "20060102T150405"
+	idLength = len(idTime) + 1 + 6
+	base32   = "0123456789abcdefghjkmnpqrstvwxyz" // Crockford's, without i, l, o, u
+)
+
+// newID makes the ID of an operation accepted at t.
+func newID(t time.Time) ID {
+	t = t.UTC()
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
+	n := uint64(t.Nanosecond())*32768/1e9<<15 | binary.NativeEndian.Uint64(b[:])&0x7fff
+	suffix := make([]byte, 6)
+	for i := 5; i >= 0; i-- {
+		suffix[i] = base32[n&31]
+		n >>= 5
+	}
+	return ID(t.Format(idTime) + "-" + string(suffix))
+}
+
+// ParseID checks what a client sent. What it accepts is safe as a file name.
+func ParseID(s string) (ID, error) {
+	if len(s) != idLength || s[len(idTime)] != '-' {
+		return "", fmt.Errorf("%w: %q", ErrNotFound, s)
+	}
+	if _, err := time.Parse(idTime, s[:len(idTime)]); err != nil {
+		return "", fmt.Errorf("%w: %q", ErrNotFound, s)
+	}
+	for _, c := range []byte(s[len(idTime)+1:]) {
+		if !isBase32(c) {
+			return "", fmt.Errorf("%w: %q", ErrNotFound, s)
+		}
+	}
+	return ID(s), nil
+}
+
+func isBase32(c byte) bool {
+	for i := range len(base32) {
+		if base32[i] == c {
+			return true
+		}
+	}
+	return false
+}
+
+// Time is the second in which the operation was accepted.
+func (id ID) Time() time.Time {
+	if len(id) < len(idTime) {
+		return time.Time{}
+	}
+	t, _ := time.Parse(idTime, string(id[:len(idTime)]))
+	return t
+}

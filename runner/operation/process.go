@@ -1,0 +1,155 @@
+package operation
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Marker is the environment variable that every process of an operation
+// carries: Barman inherits it from the runner, pg_basebackup, rsync and ssh from Barman.
+const Marker = "BARBACK_OPERATION"
+
+// Self is this process, as a record names it.
+func Self() (*Process, error) {
+	boot, err := bootID()
+	if err != nil {
+		return nil, err
+	}
+	st, err := readStat(os.Getpid())
+	if err != nil {
+		return nil, err
+	}
+	return &Process{PID: os.Getpid(), StartTime: st.start, BootID: boot}, nil
+}
+
+// alive reports whether p still runs: the same pid with another start time, or
+// of an earlier boot, is somebody else. A zombie is dead.
+func (p *Process) alive() bool {
+	if boot, err := bootID(); err != nil || boot != p.BootID {
+		return false
+	}
+	st, err := readStat(p.PID)
+	return err == nil && st.start == p.StartTime && st.state != 'Z'
+}
+
+func bootID() (string, error) {
+	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return strings.TrimSpace(string(b)), err
+}
+
+// stat is what we need of /proc/PID/stat (proc(5)).
+type stat struct {
+	state   byte
+	session int
+	start   uint64
+}
+
+func readStat(pid int) (stat, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return stat{}, err
+	}
+	return parseStat(b)
+}
+
+// parseStat reads the fields behind the command's name, which may itself hold
+// blanks and brackets: the last ")" ends it.
+func parseStat(b []byte) (stat, error) {
+	_, rest, ok := cutLast(b, ')')
+	f := strings.Fields(string(rest))
+	if !ok || len(f) < 20 {
+		return stat{}, errors.New("proc stat: too short")
+	}
+	session, err1 := strconv.Atoi(f[3])
+	start, err2 := strconv.ParseUint(f[19], 10, 64)
+	return stat{f[0][0], session, start}, errors.Join(err1, err2)
+}
+
+func cutLast(b []byte, c byte) (before, after []byte, ok bool) {
+	i := bytes.LastIndexByte(b, c)
+	if i < 0 {
+		return b, nil, false
+	}
+	return b[:i], b[i+1:], true
+}
+
+// remains lists the living processes of the operation, apart from its runner:
+// those in the runner's session that carry the marker. Daemons that Barman
+// leaves behind on purpose (receive-wal after config-switch) have made a session
+// of their own and are not among them. While a session has members its ID is not
+// given to a new process, and the marker tells a later one with the same number apart.
+func (op *Operation) remains() []int {
+	if op.Runner == nil {
+		return nil
+	}
+	if boot, err := bootID(); err != nil || boot != op.Runner.BootID {
+		return nil
+	}
+	var pids []int
+	entries, _ := os.ReadDir("/proc")
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil || pid == os.Getpid() || pid == op.Runner.PID {
+			continue
+		}
+		if st, err := readStat(pid); err == nil && st.session == op.Runner.PID && st.state != 'Z' && st.state != 'X' && marked(pid, op.ID) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// marked reports whether the process carries the marker of operation id. One
+// that hides its environment (ssh with loaded keys does) is taken for ours if it
+// is of our user: its session says so already.
+func marked(pid int, id ID) bool {
+	env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+	if errors.Is(err, os.ErrPermission) {
+		var st unix.Stat_t
+		return unix.Stat(fmt.Sprintf("/proc/%d", pid), &st) == nil && (int(st.Uid) == os.Geteuid() || st.Uid == 0)
+	}
+	want := Marker + "=" + string(id)
+	for v := range bytes.SplitSeq(env, []byte{0}) {
+		if string(v) == want {
+			return true
+		}
+	}
+	return false
+}
+
+// EndRemains ends whatever of the operation still runs beside its runner:
+// SIGTERM first, on which Barman cleans up (it ends its children and notes the backup as
+// FAILED), SIGKILL when the grace is over. It reports whether nothing is left.
+func (op *Operation) EndRemains(grace time.Duration) bool {
+	op.signalRemains(unix.SIGTERM)
+	if op.waitGone(grace) {
+		return true
+	}
+	op.signalRemains(unix.SIGKILL)
+	return op.waitGone(time.Second)
+}
+
+func (op *Operation) signalRemains(sig unix.Signal) {
+	for _, pid := range op.remains() {
+		_ = unix.Kill(pid, sig)
+	}
+}
+
+// waitGone polls: the kernel wakes nobody for the end of a process that is not a child.
+func (op *Operation) waitGone(limit time.Duration) bool {
+	for end := time.Now().Add(limit); ; time.Sleep(10 * time.Millisecond) {
+		if len(op.remains()) == 0 {
+			return true
+		}
+		if time.Now().After(end) {
+			return false
+		}
+	}
+}

@@ -1,0 +1,89 @@
+package operation
+
+import (
+	"fmt"
+	"path/filepath"
+	"time"
+)
+
+// lookGrace is how long a reader that finds a dead runner leaves Barman to clean
+// up. The kernel sent Barman a SIGTERM when the runner died, so that it has usually
+// finished long before.
+const lookGrace = time.Second
+
+// verdict is what a look at a record that is not final comes to.
+type verdict int
+
+const (
+	alive    verdict = iota // somebody is at work
+	orphaned                // the runner is dead, Barman still holds the lock
+	dead                    // nobody is at work
+)
+
+// judge decides from the two facts that the kernel knows. A runner that is not
+// recorded yet cannot have started Barman, so that only the lock counts.
+func judge(lockHeld, runnerKnown, runnerAlive bool) verdict {
+	switch {
+	case !lockHeld:
+		return dead
+	case runnerKnown && !runnerAlive:
+		return orphaned
+	}
+	return alive
+}
+
+// settled gives op back as it really is: if the record claims that somebody is at
+// work and nobody is, what is left of the operation is ended and its end recorded.
+func (s *Store) settled(op Operation, grace time.Duration, cause string) Operation {
+	if op.State.Final() {
+		return op
+	}
+	lock := filepath.Join(s.dir(op.ID), "lock")
+	locked, err := held(lock)
+	if err != nil {
+		return op // removed in this moment, or no descriptors: a claim is all we have
+	}
+	switch judge(locked, op.Runner != nil, op.Runner != nil && op.Runner.alive()) {
+	case alive:
+		return op
+	case orphaned, dead:
+		if !op.EndRemains(grace) {
+			return op // never "failed" while anything of it runs
+		}
+	}
+	if locked, err := held(lock); err != nil || locked {
+		return op
+	}
+	return s.interrupt(op, cause)
+}
+
+// interrupt records the end of an operation that nobody works on any more. If
+// that cannot be written (full disk) the answer is still the truth, and the next reader tries again.
+func (s *Store) interrupt(op Operation, cause string) Operation {
+	if cause == "" {
+		cause = gone(op)
+	}
+	end := func(op *Operation) error {
+		if op.State.Final() {
+			return nil
+		}
+		op.EndedAt = time.Now().UTC()
+		op.Error = &Failure{Title: "Interrupted", Detail: cause}
+		return op.move(Interrupted)
+	}
+	if now, err := s.Update(op.ID, end); err == nil {
+		return now
+	}
+	_ = end(&op)
+	return op
+}
+
+func gone(op Operation) string {
+	if op.Runner == nil {
+		return "barback ended before Barman was started: nothing was done"
+	}
+	if boot, err := bootID(); err == nil && boot != op.Runner.BootID {
+		return "the machine was restarted while the operation was running"
+	}
+	return fmt.Sprintf("its runner (process %d) was killed or crashed; what it had started was ended, and Barman's work is not complete", op.Runner.PID)
+}

@@ -1,0 +1,226 @@
+package operation
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"barback/runner/durable"
+)
+
+// Store is the state directory. Any number of processes may use it at once; a
+// Store holds nothing open and may be copied.
+type Store struct{ root string }
+
+// Open takes the state directory into use and makes what is missing below it.
+// The directory itself has to exist: making it is the administrator's or the
+// package's act, so that a missing mount is not papered over.
+func Open(dir string) (*Store, error) {
+	s := &Store{root: dir}
+	if err := s.Check(); err != nil {
+		return nil, err
+	}
+	for _, sub := range []string{"operations", "active", "slots"} {
+		if err := os.Mkdir(filepath.Join(dir, sub), 0o750); err != nil && !errors.Is(err, fs.ErrExist) {
+			return nil, s.wrap(err)
+		}
+	}
+	return s, nil
+}
+
+// Check says why the state directory cannot be used: missing, not writable, or
+// on a file system whose flock or rename does not keep the promises of doc.go.
+func (s *Store) Check() error {
+	st, err := os.Stat(s.root)
+	switch {
+	case err != nil:
+		return s.wrap(err)
+	case !st.IsDir():
+		return fmt.Errorf("state directory %s: not a directory", s.root)
+	}
+	if err := unix.Access(s.root, unix.W_OK|unix.X_OK); err != nil {
+		return s.wrap(&fs.PathError{Op: "write to", Path: s.root, Err: err})
+	}
+	var vfs unix.Statfs_t
+	if err := unix.Statfs(s.root, &vfs); err != nil {
+		return s.wrap(err)
+	}
+	switch vfs.Type {
+	case unix.NFS_SUPER_MAGIC, unix.SMB_SUPER_MAGIC, unix.SMB2_SUPER_MAGIC, unix.CIFS_SUPER_MAGIC:
+		return fmt.Errorf("state directory %s: lies on a network file system, where locks do not hold; use a local one", s.root)
+	}
+	return nil
+}
+
+// UnusableError says that the state directory itself does not work.
+type UnusableError struct {
+	Dir string
+	Err error
+}
+
+func (e *UnusableError) Error() string {
+	return fmt.Sprintf("state directory %s: %v", e.Dir, e.Err)
+}
+
+func (e *UnusableError) Unwrap() error { return e.Err }
+
+func (s *Store) wrap(err error) error {
+	if pe, ok := errors.AsType[*fs.PathError](err); ok && pe.Path == s.root {
+		err = pe.Err
+	}
+	return &UnusableError{s.root, err}
+}
+
+func (s *Store) dir(id ID) string { return filepath.Join(s.root, "operations", string(id)) }
+
+// Load reads one operation as it really is: see [Store.Settle]. A record that cannot be
+// parsed comes back in state damaged. ErrNotFound if there is none.
+func (s *Store) Load(id ID) (Operation, error) { return s.Settle(id, lookGrace, "") }
+
+// Settle is Load with the time that Barman gets to clean up after its runner died,
+// and with what is known of the cause.
+func (s *Store) Settle(id ID, grace time.Duration, cause string) (Operation, error) {
+	op, err := s.read(id)
+	if err != nil {
+		return Operation{}, err
+	}
+	return s.settled(op, grace, cause), nil
+}
+
+func (s *Store) read(id ID) (Operation, error) {
+	b, err := os.ReadFile(filepath.Join(s.dir(id), "operation.json"))
+	if err != nil {
+		if _, statErr := os.Stat(s.dir(id)); statErr == nil && errors.Is(err, fs.ErrNotExist) {
+			return damaged(id, errors.New("operation.json is missing")), nil
+		}
+		return Operation{}, notFound(id, err)
+	}
+	op, err := decode(id, b)
+	if err != nil {
+		return damaged(id, err), nil
+	}
+	return op, nil
+}
+
+// Update changes a record under its state lock and makes the change durable. A
+// record that is final stays as it is: change gets no say then.
+func (s *Store) Update(id ID, change func(*Operation) error) (Operation, error) {
+	unlock, err := lockState(s.dir(id))
+	if err != nil {
+		return Operation{}, notFound(id, err)
+	}
+	defer unlock()
+	op, err := s.read(id)
+	if err != nil {
+		return Operation{}, err
+	}
+	if op.State.Final() {
+		return op, nil
+	}
+	if err := change(&op); err != nil {
+		return Operation{}, err
+	}
+	data, err := op.encode()
+	if err != nil {
+		return Operation{}, err
+	}
+	if err := durable.WriteFile(filepath.Join(s.dir(id), "operation.json"), data, 0o640); err != nil {
+		return Operation{}, fmt.Errorf("update operation %s: %w", id, s.wrap(err))
+	}
+	if op.State.Final() {
+		s.closed(id)
+	}
+	return op, nil
+}
+
+// Start moves the operation to running, in the hands of the calling process.
+func (s *Store) Start(id ID, invocation string) (Operation, error) {
+	self, err := Self()
+	if err != nil {
+		return Operation{}, err
+	}
+	return s.Update(id, func(op *Operation) error {
+		op.Runner, op.Invocation, op.StartedAt = self, invocation, time.Now().UTC()
+		return op.move(Running)
+	})
+}
+
+// End records how the operation ended: state, and what change adds.
+func (s *Store) End(id ID, state State, change func(*Operation)) (Operation, error) {
+	return s.Update(id, func(op *Operation) error {
+		change(op)
+		op.EndedAt = time.Now().UTC()
+		return op.move(state)
+	})
+}
+
+// closed takes the operation off the list of those without an end. If that
+// fails the entry is superfluous and readers pass over it.
+func (s *Store) closed(id ID) { _ = os.Remove(filepath.Join(s.root, "active", string(id))) }
+
+// All reads every operation, newest first. A record that vanishes meanwhile is left out.
+func (s *Store) All() ([]Operation, error) { return s.load(s.ids("operations")) }
+
+// Active reads the operations that have not ended, newest first.
+func (s *Store) Active() ([]Operation, error) {
+	ops, err := s.load(s.ids("active"))
+	return slices.DeleteFunc(ops, func(op Operation) bool { return op.State.Final() }), err
+}
+
+// Unsettled reads the records without an end as they stand, whoever works on them.
+func (s *Store) Unsettled() ([]Operation, error) {
+	ids, err := s.ids("active")
+	if err != nil {
+		return nil, err
+	}
+	var ops []Operation
+	for _, id := range ids {
+		if op, err := s.read(id); err == nil && !op.State.Final() {
+			ops = append(ops, op)
+		}
+	}
+	return ops, nil
+}
+
+func (s *Store) load(ids []ID, err error) ([]Operation, error) {
+	if err != nil {
+		return nil, err
+	}
+	ops := make([]Operation, 0, len(ids))
+	for _, id := range ids {
+		op, err := s.Load(id)
+		if errors.Is(err, ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		ops = append(ops, op)
+	}
+	return ops, nil
+}
+
+func (s *Store) ids(sub string) ([]ID, error) {
+	entries, err := os.ReadDir(filepath.Join(s.root, sub))
+	if err != nil {
+		return nil, s.wrap(err)
+	}
+	ids := make([]ID, 0, len(entries))
+	for _, e := range entries {
+		if id, err := ParseID(e.Name()); err == nil {
+			ids = append(ids, id)
+		}
+	}
+	slices.SortFunc(ids, func(a, b ID) int { return strings.Compare(string(b), string(a)) })
+	return ids, nil
+}
+
+// Slots is the directory of the locks that bound the number of running operations.
+func (s *Store) Slots() string { return filepath.Join(s.root, "slots") }

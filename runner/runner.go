@@ -1,0 +1,40 @@
+// Package runner carries one operation from its record to its end, in a process of
+// its own that outlives whoever started it.
+//
+// The life of an operation:
+//
+//  1. A request has checked everything that can be checked at once and writes the
+//     record, state queued, with the alive lock held (operation.Store.Create).
+//  2. [Launcher.Launch] starts a runner, "barback run": through systemd's socket
+//     /run/barback/runner.sock if there is one, else as a detached child. It
+//     sends the operation's ID and the lock's descriptor and waits for "ok".
+//  3. The runner ([Run]) checks both, claims the operation and says "ok".
+//     Only now the client gets its 202. If no "ok" comes, the request takes the
+//     record back and the client is told that nothing was started.
+//  4. The runner waits for a slot ([runner] max_parallel); then state running.
+//  5. Barman runs as its child, with the alive lock inherited, the marker in its
+//     environment, and SIGTERM from the kernel should the runner die.
+//  6. What Barman prints goes to output.log as it comes.
+//  7. Barman ends: what it left running is ended, and the final state is recorded.
+//  8. The runner ends, and with it the alive lock is free.
+//
+// If the runner itself is killed, "barback finish" (ExecStopPost of its unit)
+// or the first poll ends what is left and records the state interrupted
+// (operation.Store.Settle).
+package runner
+
+import (
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"barback/runner/operation"
+)
+
+// Config is what a runner has to know.
+type Config struct {
+	Store       *operation.Store
+	Log         logrus.FieldLogger
+	MaxParallel int           // operations at work at once on this host
+	StopGrace   time.Duration // for Barman's own clean-up, before it is killed
+}

@@ -1,0 +1,219 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"runtime"
+	"syscall"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
+
+	"barback/runner/operation"
+)
+
+// errStopped is the cause of a context that a signal to the runner ended.
+var errStopped = errors.New("the runner was told to stop")
+
+// Run carries the operation to its end: steps 3 to 8 of the package comment. It
+// returns an error if the operation could not be taken or its end not be recorded; how
+// Barman fared is in the record alone.
+func (c *Config) Run(task *Task) error {
+	ctx, stop := signalled()
+	defer stop()
+	log := c.Log.WithField("operation", string(task.ID))
+	if err := task.accept(c.Store); err != nil {
+		task.refuse(err)
+		return fmt.Errorf("take operation %s: %w", task.ID, err)
+	}
+	end, err := c.work(ctx, task, log)
+	if err != nil {
+		log.WithError(err).Error("operation could not be run")
+		end = outcome{state: operation.Failed, failure: &operation.Failure{Title: "Not started", Detail: err.Error()}}
+	}
+	return c.record(ctx, task.ID, end, log)
+}
+
+// record writes the end down, and tries again while it cannot: as long as this
+// process holds the lock the operation is in progress, which is true, whereas a
+// backup that succeeded and then says "interrupted" because of a full disk is not.
+func (c *Config) record(ctx context.Context, id operation.ID, end outcome, log logrus.FieldLogger) error {
+	for {
+		_, err := c.Store.End(id, end.state, end.apply)
+		if err == nil {
+			log.WithField("state", end.state).Info("operation ended")
+			return nil
+		}
+		if errors.Is(err, operation.ErrNotFound) {
+			return fmt.Errorf("record the end (%s) of operation %s: %w", end.state, id, err)
+		}
+		log.WithError(err).WithField("state", end.state).Error("the end of the operation cannot be recorded yet")
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("record the end (%s) of operation %s: %w", end.state, id, err)
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// outcome is how an operation ended, before it is recorded.
+type outcome struct {
+	state   operation.State
+	exit    *int
+	failure *operation.Failure
+}
+
+func (o outcome) apply(op *operation.Operation) { op.ExitCode, op.Error = o.exit, o.failure }
+
+// signalled turns the signals that ask a process to end into a context. Catching
+// them also makes Barman start with their default action: a web server that ignores
+// SIGPIPE or SIGINT would pass that on (execve(2)).
+func signalled() (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	ch := make(chan os.Signal, 1)
+	signal.Notify(ch, unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGPIPE)
+	go func() {
+		for s := range ch {
+			if s != unix.SIGPIPE {
+				cancel(fmt.Errorf("%w (%s)", errStopped, unix.SignalName(s.(syscall.Signal))))
+			}
+		}
+	}()
+	return ctx, func() { signal.Stop(ch); close(ch); cancel(nil) }
+}
+
+// work waits for a slot, marks the operation running and runs Barman.
+func (c *Config) work(ctx context.Context, task *Task, log logrus.FieldLogger) (outcome, error) {
+	release, err := slot(ctx, c.Store.Slots(), c.MaxParallel)
+	if errors.Is(err, errStopped) {
+		return stopped(ctx), nil
+	}
+	if err != nil {
+		return outcome{}, err
+	}
+	defer release()
+	op, err := c.Store.Start(task.ID, os.Getenv("INVOCATION_ID"))
+	if err != nil {
+		return outcome{}, err
+	}
+	log.WithField("command", op.Command[0]).Info("operation started")
+	state, err := c.barman(ctx, op, task.lock, log)
+	if err != nil {
+		return outcome{}, err
+	}
+	return judgeEnd(state, context.Cause(ctx)), nil
+}
+
+// barman runs the operation's command to its end and ends what it left behind. An
+// error means that it was not started.
+func (c *Config) barman(ctx context.Context, op operation.Operation, lock *os.File, log logrus.FieldLogger) (*os.ProcessState, error) {
+	out, err := c.Store.OutputWriter(op.ID)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = out.Close() }()
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = r.Close() }()
+	cmd := c.command(ctx, op, lock, w)
+	// The kernel sends Pdeathsig when the thread ends that started the child
+	// (prctl(2)): this one has to stay until Barman is gone.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	err = cmd.Start()
+	_ = w.Close()
+	if err != nil {
+		return nil, err
+	}
+	copied := make(chan struct{})
+	go func() { defer close(copied); _, _ = io.Copy(&tolerant{w: out}, r) }()
+	_ = cmd.Wait() // how it ended is in ProcessState
+	if !op.EndRemains(c.StopGrace) {
+		log.Error("processes of the operation could not be ended")
+	}
+	_ = r.SetReadDeadline(time.Now().Add(time.Second)) // a daemon that Barman started may hold the pipe for ever
+	<-copied
+	return cmd.ProcessState, nil
+}
+
+func (c *Config) command(ctx context.Context, op operation.Operation, lock, out *os.File) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, op.Command[0], op.Command[1:]...) // #nosec G204 -- the argv that the request was checked for
+	cmd.Dir = "/"
+	cmd.Env = append(Environment(), operation.Marker+"="+string(op.ID), "PYTHONUNBUFFERED=1")
+	cmd.Stdout, cmd.Stderr = out, out
+	cmd.ExtraFiles = []*os.File{lock}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGTERM}
+	cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGTERM) }
+	cmd.WaitDelay = c.StopGrace
+	return cmd
+}
+
+// tolerant keeps Barman going when its output cannot be kept (full disk): a
+// backup is worth more than what it printed.
+type tolerant struct {
+	w      io.Writer
+	failed bool
+}
+
+func (t *tolerant) Write(p []byte) (int, error) {
+	if !t.failed {
+		_, err := t.w.Write(p)
+		t.failed = err != nil
+	}
+	return len(p), nil
+}
+
+// judgeEnd decides what Barman's end means. Only exit code 0 is a success, also
+// when somebody wanted to stop it too late.
+func judgeEnd(end *os.ProcessState, cause error) outcome {
+	if end.Success() {
+		zero := 0
+		return outcome{state: operation.Succeeded, exit: &zero}
+	}
+	out := outcome{state: operation.Failed}
+	if end.Exited() {
+		code := end.ExitCode()
+		out.exit = &code
+		out.failure = &operation.Failure{Title: "Barman failed", Detail: fmt.Sprintf("barman ended with exit code %d; its output says why", code)}
+	} else {
+		name := unix.SignalName(end.Sys().(syscall.WaitStatus).Signal())
+		out.failure = &operation.Failure{Title: "Barman was killed", Detail: "barman was ended by " + name + " from outside; what it had started was ended"}
+	}
+	if cause != nil {
+		out.state = operation.Interrupted
+		out.failure = &operation.Failure{Title: "Interrupted", Detail: cause.Error() + "; Barman was ended with it"}
+	}
+	return out
+}
+
+func stopped(ctx context.Context) outcome {
+	return outcome{state: operation.Interrupted, failure: &operation.Failure{Title: "Interrupted", Detail: context.Cause(ctx).Error() + " before Barman was started: nothing was done"}}
+}
+
+// Finish records the end of the operation whose runner was the main process
+// of systemd's unit invocation (ExecStopPost=, systemd.service(5)); result, code
+// and status are SERVICE_RESULT, EXIT_CODE and EXIT_STATUS. What Barman still does
+// gets grace to be wound up. It does nothing if the runner recorded its end itself.
+func Finish(store *operation.Store, invocation, result, code, status string, grace time.Duration) error {
+	ops, err := store.Unsettled()
+	if err != nil {
+		return err
+	}
+	for _, op := range ops {
+		if op.Invocation == invocation && invocation != "" {
+			cause := fmt.Sprintf("its runner's unit ended with result %q (%s %s); what it had started was ended, and Barman's work is not complete", result, code, status)
+			if _, err := store.Settle(op.ID, grace, cause); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
