@@ -23,7 +23,7 @@ func (h *handler) accept(w http.ResponseWriter, r *request) error {
 	if err := r.mayAny(server); err != nil {
 		return err
 	}
-	raw, body, err := h.body(w, r, server)
+	raw, body, err := h.body(r, server)
 	if err != nil {
 		return err
 	}
@@ -37,7 +37,7 @@ func (h *handler) accept(w http.ResponseWriter, r *request) error {
 	}
 	op, err := h.Launcher.Start(r.Context(), operation.Operation{
 		Type: kind.Name, Server: server, RequestedBy: r.who.Name, RequestID: r.id,
-		Request: raw, Command: plan.Command, Result: operation.Result{BackupID: plan.BackupID},
+		Request: raw, Command: plan.Command, Target: plan.Target, Result: operation.Result{BackupID: plan.BackupID},
 	})
 	if err != nil {
 		return err
@@ -51,11 +51,8 @@ func (h *handler) accept(w http.ResponseWriter, r *request) error {
 }
 
 // body reads a JSON object, and gives it back as it was sent, too.
-func (h *handler) body(w http.ResponseWriter, r *request, server string) (json.RawMessage, map[string]json.RawMessage, error) {
-	if r.ContentLength > h.MaxBody {
-		return nil, nil, &http.MaxBytesError{Limit: h.MaxBody}
-	}
-	raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, h.MaxBody))
+func (h *handler) body(r *request, server string) (json.RawMessage, map[string]json.RawMessage, error) {
+	raw, err := h.limited(r)
 	if as[*http.MaxBytesError](err) {
 		return nil, nil, err
 	}
@@ -77,6 +74,29 @@ func (h *handler) body(w http.ResponseWriter, r *request, server string) (json.R
 	}
 	return raw, body, nil
 }
+
+// limited reads a body of at most MaxBody bytes. The rest of a larger one is read and thrown
+// away, up to a bound: a web server that still sends when we have answered and gone
+// reports that as a failure of its own. Who asked first (Expect) is told without.
+func (h *handler) limited(r *request) ([]byte, error) {
+	raw, tooLarge := []byte(nil), r.ContentLength > h.MaxBody
+	if !tooLarge {
+		var err error
+		if raw, err = io.ReadAll(io.LimitReader(r.Body, h.MaxBody+1)); err != nil {
+			return nil, err
+		}
+		tooLarge = int64(len(raw)) > h.MaxBody
+	}
+	if !tooLarge {
+		return raw, nil
+	}
+	if r.Header.Get("Expect") == "" {
+		_, _ = io.CopyN(io.Discard, r.Body, drainLimit)
+	}
+	return nil, &http.MaxBytesError{Limit: h.MaxBody}
+}
+
+const drainLimit = 64 << 20
 
 // object parses a JSON object. What JSON calls empty comes back as an empty one.
 func object(raw []byte) (map[string]json.RawMessage, error) {

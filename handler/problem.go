@@ -100,6 +100,8 @@ func classify(err error) (status int, slug, title string) {
 			return http.StatusUnprocessableEntity, "not-allowed-here", "Not allowed here"
 		}
 		return http.StatusBadRequest, "invalid-request", "Invalid request"
+	case as[*barman.InactiveError](err):
+		return http.StatusConflict, "inactive-server", "The server is inactive"
 	case as[*barman.UnsupportedError](err):
 		return http.StatusNotImplemented, "unsupported", "The installed Barman cannot do this"
 	case is(syscall.ENOSPC), is(syscall.EDQUOT):

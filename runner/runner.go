@@ -12,7 +12,8 @@
 //     Only now the client gets its 202. If no "ok" comes, the request takes the
 //     record back and the client is told that nothing was started.
 //  4. The runner waits for a slot ([runner] max_parallel); then state running.
-//  5. Barman runs as its child, with the alive lock inherited, the marker in its
+//  5. Where it restores to is looked at: Barman empties a folder without asking.
+//     Then Barman runs as its child, with the alive lock inherited, the marker in its
 //     environment, and SIGTERM from the kernel should the runner die.
 //  6. What Barman prints goes to output.log as it comes.
 //  7. Barman ends: what it left running is ended, and the final state is recorded.
@@ -28,13 +29,20 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"barback/runner/barman"
 	"barback/runner/operation"
 )
+
+// catalog tells which backups a server has.
+type catalog interface {
+	Backups(server string) ([]barman.Backup, error)
+}
 
 // Config is what a runner has to know.
 type Config struct {
 	Store       *operation.Store
 	Log         logrus.FieldLogger
+	Barman      catalog
 	MaxParallel int           // operations at work at once on this host
 	StopGrace   time.Duration // for Barman's own clean-up, before it is killed
 }

@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,6 +26,10 @@ var errStopped = errors.New("the runner was told to stop")
 // returns an error if the operation could not be taken or its end not be recorded; how
 // Barman fared is in the record alone.
 func (c *Config) Run(task *Task) error {
+	// The kernel sends a child its Pdeathsig when the thread ends that started it
+	// (prctl(2)): all of them are started by this one, which stays to the end.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	ctx, stop := signalled()
 	defer stop()
 	log := c.Log.WithField("operation", string(task.ID))
@@ -67,9 +72,13 @@ type outcome struct {
 	state   operation.State
 	exit    *int
 	failure *operation.Failure
+	backup  string // ID of the backup that was made; empty: none
 }
 
-func (o outcome) apply(op *operation.Operation) { op.ExitCode, op.Error = o.exit, o.failure }
+func (o outcome) apply(op *operation.Operation) {
+	op.ExitCode, op.Error = o.exit, o.failure
+	op.Result.BackupID = cmp.Or(o.backup, op.Result.BackupID)
+}
 
 // signalled turns the signals that ask a process to end into a context. Catching
 // them also makes Barman start with their default action: a web server that ignores
@@ -103,11 +112,22 @@ func (c *Config) work(ctx context.Context, task *Task, log logrus.FieldLogger) (
 		return outcome{}, err
 	}
 	log.WithField("command", op.Command[0]).Info("operation started")
+	if op.State.Final() {
+		return outcome{state: op.State}, nil // somebody ended it while it waited
+	}
+	if err := c.look(ctx, op); ctx.Err() != nil {
+		return stopped(ctx), nil
+	} else if err != nil {
+		return outcome{state: operation.Failed, failure: &operation.Failure{Title: "Destination refused", Detail: err.Error()}}, nil
+	}
+	before := c.backupIDs(op)
 	state, err := c.barman(ctx, op, task.lock, log)
 	if err != nil {
 		return outcome{}, err
 	}
-	return judgeEnd(state, context.Cause(ctx)), nil
+	end := judgeEnd(state, context.Cause(ctx))
+	end.backup = c.madeBackup(op, before)
+	return end, nil
 }
 
 // barman runs the operation's command to its end and ends what it left behind. An
@@ -124,10 +144,6 @@ func (c *Config) barman(ctx context.Context, op operation.Operation, lock *os.Fi
 	}
 	defer func() { _ = r.Close() }()
 	cmd := c.command(ctx, op, lock, w)
-	// The kernel sends Pdeathsig when the thread ends that started the child
-	// (prctl(2)): this one has to stay until Barman is gone.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	err = cmd.Start()
 	_ = w.Close()
 	if err != nil {

@@ -46,7 +46,7 @@ func runOperation(c *call) error {
 			return fmt.Errorf("setsid: %w", err)
 		}
 	}
-	r := runner.Config{Store: store, Log: newLog(c.stderr, cfg.LogLevel), MaxParallel: cfg.Runner.MaxParallel, StopGrace: time.Duration(cfg.Runner.StopGrace)}
+	r := runner.Config{Store: store, Barman: cfg.barman(), Log: newLog(c.stderr, cfg.LogLevel), MaxParallel: cfg.Runner.MaxParallel, StopGrace: time.Duration(cfg.Runner.StopGrace)}
 	return r.Run(task)
 }
 

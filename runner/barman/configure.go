@@ -3,48 +3,48 @@ package barman
 import "encoding/json"
 
 // planConfigSwitch builds "barman config-switch": exactly one of model_name and reset.
-func planConfigSwitch(_ *Client, r Request) ([]string, string, error) {
+func planConfigSwitch(_ *Client, r Request) (Plan, error) {
 	model, hasModel, err := r.text("model_name")
 	if err != nil {
-		return nil, "", err
+		return Plan{}, err
 	}
 	var reset bool
 	hasReset, err := r.get("reset", &reset)
 	switch {
 	case err != nil:
-		return nil, "", err
+		return Plan{}, err
 	case hasModel && hasReset:
-		return nil, "", invalid(notMet, "reset", "excludes model_name")
+		return Plan{}, invalid(notMet, "reset", "excludes model_name")
 	case hasReset && !reset:
-		return nil, "", invalid(notMet, "reset", "can only be true")
+		return Plan{}, invalid(notMet, "reset", "can only be true")
 	case hasReset:
-		return []string{"config-switch", r.Server, "--reset"}, "", nil
+		return Plan{Command: []string{"config-switch", r.Server, "--reset"}}, nil
 	case model == "":
-		return nil, "", invalid(notMet, "model_name", "is missing; to take a model off say \"reset\": true")
+		return Plan{}, invalid(notMet, "model_name", "is missing; to take a model off say \"reset\": true")
 	}
-	return []string{"config-switch", r.Server, model}, "", nil
+	return Plan{Command: []string{"config-switch", r.Server, model}}, nil
 }
 
 // planConfigUpdate builds "barman config-update" with the changes as they were sent.
-func planConfigUpdate(_ *Client, r Request) ([]string, string, error) {
+func planConfigUpdate(_ *Client, r Request) (Plan, error) {
 	var changes []map[string]json.RawMessage
 	ok, err := r.get("changes", &changes)
 	if err != nil {
-		return nil, "", err
+		return Plan{}, err
 	}
 	if !ok || len(changes) == 0 {
-		return nil, "", invalid(notMet, "changes", "is missing: an array of objects, one per section to change")
+		return Plan{}, invalid(notMet, "changes", "is missing: an array of objects, one per section to change")
 	}
 	for _, change := range changes {
 		if err := checkChange(change); err != nil {
-			return nil, "", err
+			return Plan{}, err
 		}
 	}
 	doc, err := json.Marshal(changes)
 	if err != nil {
-		return nil, "", err
+		return Plan{}, err
 	}
-	return []string{"config-update", string(doc)}, "", nil
+	return Plan{Command: []string{"config-update", string(doc)}}, nil
 }
 
 // checkChange makes sure that every value is one that Barman can write down: it takes

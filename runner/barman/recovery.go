@@ -4,44 +4,50 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+
+	"barback/runner/operation"
 )
 
 // planRecovery builds "barman recover", the name that every version knows. The backup
 // is resolved here: what "latest" meant when the client asked is what is restored.
-func planRecovery(c *Client, r Request) ([]string, string, error) {
+func planRecovery(c *Client, r Request) (Plan, error) {
 	id, ok, err := r.text("backup_id")
 	if err != nil {
-		return nil, "", err
+		return Plan{}, err
 	}
 	if !ok {
-		return nil, "", invalid("Request body is missing ``backup_id``", "backup_id", "is missing")
+		return Plan{}, invalid("Request body is missing ``backup_id``", "backup_id", "is missing")
 	}
 	backup, err := c.Backup(r.Server, id)
 	if err != nil {
-		return nil, "", err
+		return Plan{}, err
 	}
 	dest, ok, err := r.text("destination_directory")
 	if err != nil {
-		return nil, "", err
+		return Plan{}, err
 	}
 	if !ok {
-		return nil, "", invalid(notMet, "destination_directory", "is missing")
+		return Plan{}, invalid(notMet, "destination_directory", "is missing")
 	}
 	if err := c.checkDestination(dest); err != nil {
-		return nil, "", err
+		return Plan{}, err
 	}
 	args := []string{"recover"}
 	ssh, err := c.sshCommand(r)
 	if err != nil {
-		return nil, "", err
+		return Plan{}, err
 	}
 	if ssh != "" {
 		args = append(args, "--remote-ssh-command="+ssh)
 	}
 	if !backup.usable() {
-		return nil, "", invalid("The backup cannot be restored", "backup_id", "backup %s is %s, not DONE", backup.ID, backup.Status)
+		return Plan{}, invalid("The backup cannot be restored", "backup_id", "backup %s is %s, not DONE", backup.ID, backup.Status)
 	}
-	return append(args, r.Server, backup.ID, dest), backup.ID, nil
+	target := &operation.Target{Directory: filepath.Clean(dest), SSH: ssh}
+	if _, err := r.get("overwrite", &target.Overwrite); err != nil {
+		return Plan{}, err
+	}
+	return Plan{Command: append(args, r.Server, backup.ID, dest), BackupID: backup.ID, Target: target}, nil
 }
 
 // sshCommand is the command that reaches the target; empty for a local restore,

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"barback/runner/operation"
 )
 
 // Request is what a client asks to be done: a type, the server it is for (empty:
@@ -20,14 +22,15 @@ type Request struct {
 type Plan struct {
 	Command  []string // the whole argv
 	BackupID string   // the backup it is about, aliases resolved; empty: none yet
+	Target   *operation.Target
 }
 
 // Kind is one type of operation.
 type Kind struct {
 	Name     string
-	Instance bool   // of the whole instance, not of one server
-	Since    string // first Barman that can do it; empty: all
-	plan     func(*Client, Request) ([]string, string, error)
+	Instance bool                                 // of the whole instance, not of one server
+	Since    string                               // first Barman that can do it; empty: all
+	plan     func(*Client, Request) (Plan, error) // Command without program and configuration
 }
 
 // Kinds lists the types of operations: adding one is adding a row.
@@ -64,12 +67,11 @@ func Names(instance bool) []string {
 // Plan checks a request and builds the command that does it. It starts nothing and
 // changes nothing.
 func (c *Client) Plan(k Kind, r Request) (Plan, error) {
-	args, backup, err := k.plan(c, r)
+	plan, err := k.plan(c, r)
 	if err != nil {
 		return Plan{}, err
 	}
-	argv, err := c.argv(args...)
-	if err != nil {
+	if plan.Command, err = c.argv(plan.Command...); err != nil {
 		return Plan{}, err
 	}
 	if k.Since != "" {
@@ -77,7 +79,7 @@ func (c *Client) Plan(k Kind, r Request) (Plan, error) {
 			return Plan{}, err
 		}
 	}
-	return Plan{Command: argv, BackupID: backup}, nil
+	return plan, nil
 }
 
 // Field is one thing that is wrong with a request, with a JSON pointer (RFC 6901) to it.

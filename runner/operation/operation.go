@@ -66,6 +66,7 @@ type Operation struct {
 	RequestID   string          `json:"request_id,omitempty"`
 	Request     json.RawMessage `json:"request"` // as the client sent it
 	Command     []string        `json:"command"` // what the runner starts
+	Target      *Target         `json:"target,omitempty"`
 	ExitCode    *int            `json:"exit_code,omitempty"`
 	Error       *Failure        `json:"error,omitempty"`
 	Result      Result          `json:"result,omitzero"`
@@ -79,6 +80,14 @@ type Operation struct {
 type Failure struct {
 	Title  string `json:"title"`
 	Detail string `json:"detail"`
+}
+
+// Target is where a restore writes. Barman empties it without asking, so that the
+// runner looks first.
+type Target struct {
+	Directory string `json:"directory"`
+	SSH       string `json:"ssh,omitempty"` // empty: on this host
+	Overwrite bool   `json:"overwrite,omitempty"`
 }
 
 // Result is what came of an operation.

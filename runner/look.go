@@ -1,0 +1,77 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"barback/runner/operation"
+)
+
+// lookTimeout bounds the look at a destination on another host.
+const lookTimeout = time.Minute
+
+// look makes sure that a restore overwrites nothing that the client did not give up:
+// "barman recover" empties its destination without a word, here and over ssh.
+func (c *Config) look(ctx context.Context, op operation.Operation) error {
+	t := op.Target
+	if t == nil || t.Overwrite {
+		return nil
+	}
+	var first string
+	var err error
+	if t.SSH == "" {
+		first, err = firstEntry(t.Directory)
+	} else {
+		first, err = remoteEntry(ctx, op)
+	}
+	if err != nil {
+		return fmt.Errorf("the destination %s could not be looked at, nothing was restored: %w", t.Directory, err)
+	}
+	if first != "" {
+		return fmt.Errorf("the destination %s is not empty (it holds %q), and Barman would delete what is there; choose another one or say \"overwrite\": true", t.Directory, first)
+	}
+	return nil
+}
+
+func firstEntry(dir string) (string, error) {
+	d, err := os.Open(dir) // #nosec G304 -- the destination, which is Barman's to write
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = d.Close() }()
+	names, _ := d.Readdirnames(1)
+	return strings.Join(names, ""), nil
+}
+
+// remoteEntry asks the target for one name in the destination. The command goes
+// through the shells that Barman's own would go through; the path was checked to mean nothing to them.
+func remoteEntry(ctx context.Context, op operation.Operation) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	script := fmt.Sprintf("%s 'if test -e %[2]s; then ls -A %[2]s; fi'", op.Target.SSH, op.Target.Directory)
+	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", "exec "+script) // #nosec G204 -- words that barman.checkSSH let through, or the administrator allowed
+	cmd.Dir = "/"
+	cmd.Env = append(Environment(), operation.Marker+"="+string(op.ID))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGTERM}
+	cmd.WaitDelay = time.Second
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("%w: %s", err, strings.TrimSpace(stderr.String()))
+	}
+	first, _, _ := strings.Cut(string(out), "\n")
+	return first, nil
+}
