@@ -15,7 +15,7 @@ import (
 // The errors that only the handler makes.
 var (
 	errNoRoute       = errors.New("no such path; GET / lists what there is")
-	errNotFound      = errors.New("Resource not found") // pg-backup-api's words
+	errNotFound      = errors.New("Resource not found") //nolint:staticcheck // pg-backup-api's words, which its clients know
 	errBadPath       = errors.New("the path holds dot segments, double slashes or control characters")
 	errNotAcceptable = errors.New("this answer exists as application/json only; the Accept header excludes it")
 	errCredentials   = errors.New("the credentials in the Authorization header cannot be checked: this barback knows only identities that Apache vouches for, and anonymous")

@@ -122,7 +122,7 @@ func (l *Launcher) command(id operation.ID) *exec.Cmd {
 	if l.Config != "" {
 		args = append(args, "--config", l.Config)
 	}
-	cmd := exec.Command(l.Program, append(args, string(id))...) // #nosec G204 -- ourselves
+	cmd := exec.Command(l.Program, append(args, string(id))...) //nolint:noctx,gosec // it outlives every context; and it is ourselves
 	cmd.Dir = "/"
 	cmd.Env = Environment()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}

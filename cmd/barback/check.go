@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 
 	"github.com/BurntSushi/toml"
@@ -35,10 +37,11 @@ func checks(c config) []handler.Check {
 			return fmt.Sprintf("%d in %s", len(users), c.users().Path), err
 		}),
 		check("runner socket", func() (string, error) {
-			if _, err := os.Stat(c.Runner.Socket); err != nil {
+			_, err := os.Stat(c.Runner.Socket)
+			if errors.Is(err, fs.ErrNotExist) {
 				return "not there: runners are started as detached processes, which an Apache restart ends", nil
 			}
-			return c.Runner.Socket, nil
+			return c.Runner.Socket, err
 		}),
 	}
 }
@@ -89,7 +92,11 @@ func configShow(c *call) error {
 	if err != nil {
 		return err
 	}
-	enc := toml.NewEncoder(c.stdout)
+	return writeConfig(c.stdout, cfg)
+}
+
+func writeConfig(w io.Writer, c config) error {
+	enc := toml.NewEncoder(w)
 	enc.Indent = ""
-	return enc.Encode(cfg)
+	return enc.Encode(c)
 }

@@ -60,7 +60,7 @@ func loadConfig(path string) (config, error) {
 	c := defaults()
 	named := cmp.Or(path, os.Getenv("BARBACK_CONFIG"))
 	c.path = cmp.Or(named, defaultConfig)
-	data, err := os.ReadFile(c.path)
+	data, err := os.ReadFile(c.path) // #nosec G703 -- the administrator names the file
 	if errors.Is(err, fs.ErrNotExist) && named == "" {
 		c.path = ""
 		return c, nil
@@ -146,7 +146,10 @@ func (d *duration) UnmarshalText(b []byte) error {
 	return nil
 }
 
-func (d duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
+// MarshalText writes the time as it is read.
+func (d duration) MarshalText() ([]byte, error) { //nolint:unparam // encoding.TextMarshaler
+	return []byte(time.Duration(d).String()), nil
+}
 
 // size is a number of bytes written as "8MiB", or plainly.
 type size int64
@@ -164,7 +167,8 @@ func (s *size) UnmarshalText(b []byte) error {
 	return nil
 }
 
-func (s size) MarshalText() ([]byte, error) {
+// MarshalText writes the size as it is read.
+func (s size) MarshalText() ([]byte, error) { //nolint:unparam // encoding.TextMarshaler
 	for _, u := range []string{"GiB", "MiB", "KiB"} {
 		if s > 0 && int64(s)%units[u] == 0 {
 			return []byte(strconv.FormatInt(int64(s)/units[u], 10) + u), nil

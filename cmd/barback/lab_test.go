@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -52,7 +51,7 @@ func newLab(t testing.TB, suite string) *lab {
 		}
 		t.Skip("the real Barman, PostgreSQL and Apache need root: make test")
 	}
-	dir, err := os.MkdirTemp(os.Getenv("BARBACK_LABS"), "bb.")
+	dir, err := os.MkdirTemp(os.Getenv("BARBACK_LABS"), "bb.") //nolint:usetesting // user barman has to get there, and Unix sockets need a short path
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -312,23 +311,4 @@ func (l *lab) psql(socket, query string) string {
 	l.t.Helper()
 	cmd := l.command(l.env["LAB_PG_BIN"]+"/psql", "-X", "-A", "-t", "-h", socket, "-U", "postgres", "-d", "postgres", "-c", query)
 	return strings.TrimSpace(l.must(cmd))
-}
-
-// logLines reads a log of JSON lines that the lab's barback wrote.
-func (l *lab) logLines(name string) []map[string]any {
-	l.t.Helper()
-	f, err := os.Open(filepath.Join(l.dir, name))
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	defer func() { _ = f.Close() }()
-	var lines []map[string]any
-	for sc := bufio.NewScanner(f); sc.Scan(); {
-		var v map[string]any
-		if err := json.Unmarshal(sc.Bytes(), &v); err != nil {
-			l.t.Fatalf("%s: not a JSON line: %s", name, sc.Text())
-		}
-		lines = append(lines, v)
-	}
-	return lines
 }

@@ -107,8 +107,13 @@ func status(c *call) error {
 	if *url == "" {
 		*url = "http://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(*port))
 	}
-	client := http.Client{Timeout: 10 * time.Second}
-	res, err := client.Get(*url + "/status")
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, *url+"/status", nil)
+	if err != nil {
+		return usageError(err.Error())
+	}
+	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return fmt.Errorf("no barback answers: %w", err)
 	}

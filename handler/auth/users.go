@@ -95,7 +95,7 @@ func (u Users) Change(name string, change func(*Lists) (keep bool)) error {
 
 func (u Users) lock() (unlock func(), err error) {
 	path := filepath.Join(filepath.Dir(u.Path), "users.lock")
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, mode)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, mode) // #nosec G304 -- beside users.toml
 	if err != nil {
 		return nil, err
 	}

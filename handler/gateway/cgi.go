@@ -2,7 +2,7 @@ package gateway
 
 import (
 	"net/http"
-	"net/http/cgi"
+	"net/http/cgi" // #nosec G504 -- only Go before 1.6.3 passed HTTP_PROXY on
 	"os"
 )
 

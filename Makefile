@@ -1,0 +1,52 @@
+# The two commands to know are "make demo" and "make test". Both install what is missing from Debian
+# (as root, or by sudo) and touch no existing cluster or configuration.
+
+PREFIX  ?= /usr
+DESTDIR ?=
+GO      ?= go
+
+# SOURCE_DATE_EPOCH and a version from git make two builds of one commit the same bytes.
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+BUILD    = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -buildid= -X main.linked=$(VERSION)'
+
+GOLANGCI = $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+GOVULN   = $(GO) run golang.org/x/vuln/cmd/govulncheck@latest
+
+.PHONY: all build test check demo clean install help
+
+all: build
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
+
+build: ## build the static binary bin/barback
+	$(BUILD) -o bin/barback ./cmd/barback
+
+demo: build ## show a backup and a restore through the API, on a private PostgreSQL, Barman and Apache
+	packaging/demo bin/barback
+
+test: build ## install what is missing and run all tests, with real Barman, PostgreSQL, Apache and sockets
+	packaging/lab/install --quiet
+	packaging/lab/test -timeout 30m ./...
+
+check: build ## what has to be clean before a commit: gofmt, vet, linters, race tests, known vulnerabilities
+	packaging/lab/install --quiet
+	@test -z "$$(gofmt -l cmd handler runner)" || { gofmt -l cmd handler runner; echo 'make check: run gofmt -w on these files' >&2; exit 1; }
+	$(GO) vet ./...
+	$(GOLANGCI) run ./...
+	packaging/lab/test -race -timeout 45m ./...
+	@out=$$($(GOVULN) ./... 2>&1) && echo "$$out" || case "$$out" in \
+	*"exit status 3"*) echo "$$out" >&2; exit 1 ;; \
+	*) echo "make check: known vulnerabilities were not looked for, as govulncheck or its database cannot be reached: $$(echo "$$out" | tail -n 1)" >&2 ;; esac
+
+install: build ## install binary, configuration, units and recipes below DESTDIR
+	install -D -m 755 bin/barback $(DESTDIR)$(PREFIX)/bin/barback
+	test -e $(DESTDIR)/etc/barback/barback.toml || install -D -m 644 packaging/barback.toml $(DESTDIR)/etc/barback/barback.toml
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/share/barback/apache $(DESTDIR)$(PREFIX)/share/barback/errors
+	install -m 644 systemd/*.service systemd/*.socket $(DESTDIR)$(PREFIX)/lib/systemd/system
+	install -m 644 apache/*.conf apache/README.md $(DESTDIR)$(PREFIX)/share/barback/apache
+	install -m 755 apache/barback.fcgi apache/barback.cgi $(DESTDIR)$(PREFIX)/share/barback/apache
+	install -m 644 apache/errors/* $(DESTDIR)$(PREFIX)/share/barback/errors
+
+clean: ## remove what was built
+	rm -rf bin dist
