@@ -39,7 +39,8 @@ check: build ## what has to be clean before a commit: gofmt, vet, linters, race 
 	*"exit status 3"*) echo "$$out" >&2; exit 1 ;; \
 	*) echo "make check: known vulnerabilities were not looked for, as govulncheck or its database cannot be reached: $$(echo "$$out" | tail -n 1)" >&2 ;; esac
 
-install: build ## install binary, configuration, units and recipes below DESTDIR
+install: ## install binary, configuration, units and recipes below DESTDIR
+	@test -x bin/barback || { echo 'make install: nothing is built yet: run make first (root may have no Go on its PATH)' >&2; exit 1; }
 	install -D -m 755 bin/barback $(DESTDIR)$(PREFIX)/bin/barback
 	test -e $(DESTDIR)/etc/barback/barback.toml || install -D -m 644 packaging/barback.toml $(DESTDIR)/etc/barback/barback.toml
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/share/barback/apache $(DESTDIR)$(PREFIX)/share/barback/errors

@@ -75,28 +75,17 @@ func (h *handler) body(r *request, server string) (json.RawMessage, map[string]j
 	return raw, body, nil
 }
 
-// limited reads a body of at most MaxBody bytes. The rest of a larger one is read and thrown
-// away, up to a bound: a web server that still sends when we have answered and gone
-// reports that as a failure of its own. Who asked first (Expect) is told without.
+// limited reads a body of at most MaxBody bytes.
 func (h *handler) limited(r *request) ([]byte, error) {
-	raw, tooLarge := []byte(nil), r.ContentLength > h.MaxBody
-	if !tooLarge {
-		var err error
-		if raw, err = io.ReadAll(io.LimitReader(r.Body, h.MaxBody+1)); err != nil {
-			return nil, err
-		}
-		tooLarge = int64(len(raw)) > h.MaxBody
+	if r.ContentLength > h.MaxBody {
+		return nil, &http.MaxBytesError{Limit: h.MaxBody}
 	}
-	if !tooLarge {
-		return raw, nil
+	raw, err := io.ReadAll(io.LimitReader(r.Body, h.MaxBody+1))
+	if err == nil && int64(len(raw)) > h.MaxBody {
+		err = &http.MaxBytesError{Limit: h.MaxBody}
 	}
-	if r.Header.Get("Expect") == "" {
-		_, _ = io.CopyN(io.Discard, r.Body, drainLimit)
-	}
-	return nil, &http.MaxBytesError{Limit: h.MaxBody}
+	return raw, err
 }
-
-const drainLimit = 64 << 20
 
 // object parses a JSON object. What JSON calls empty comes back as an empty one.
 func object(raw []byte) (map[string]json.RawMessage, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"io"
 	"net/http"
 	"regexp"
 	"runtime/debug"
@@ -48,7 +49,7 @@ func (r *request) sees(permission string) bool { return r.lists.May(http.MethodG
 func (h *handler) ServeHTTP(w http.ResponseWriter, raw *http.Request) {
 	start := time.Now()
 	r := &request{Request: raw, id: requestID(raw), who: auth.FromContext(raw.Context())}
-	rec := &recorder{ResponseWriter: w}
+	rec := &recorder{ResponseWriter: w, request: raw}
 	head := rec.Header()
 	head.Set("X-Request-Id", r.id)
 	head.Set("X-Content-Type-Options", "nosniff")
@@ -58,7 +59,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, raw *http.Request) {
 			h.Log.WithFields(logrus.Fields{"request": r.id, "panic": fmt.Sprint(p), "stack": string(debug.Stack())}).Error("request panicked")
 			h.problem(rec, r, fmt.Errorf("panic: %v", p))
 		}
-		h.Log.WithFields(logrus.Fields{"request": r.id, "method": raw.Method, "path": raw.URL.Path, "status": rec.status,
+		h.Log.WithFields(logrus.Fields{"request": r.id, "method": raw.Method, "path": raw.URL.Path, "remote": raw.RemoteAddr, "status": rec.status,
 			"user": r.who.Name, "seconds": time.Since(start).Seconds()}).Info("request")
 	}()
 	ctx, cancel := context.WithTimeout(raw.Context(), requestTimeout)
@@ -138,7 +139,7 @@ func (h *handler) path(r *http.Request) (string, error) {
 	return "/" + strings.Trim(p, "/"), nil
 }
 
-var goodRequestID = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+var goodRequestID = regexp.MustCompile(`^[A-Za-z0-9._@-]{1,64}$`)
 
 // requestID takes a client's ID if it is harmless in a log, else makes one.
 func requestID(r *http.Request) string {
@@ -148,17 +149,30 @@ func requestID(r *http.Request) string {
 	return strings.ToLower(rand.Text()[:16])
 }
 
-// recorder remembers the status for the log.
+// recorder remembers the status for the log, and lets no answer begin before the
+// request was read.
 type recorder struct {
 	http.ResponseWriter
-	status int
+	request *http.Request
+	status  int
 }
 
+// drainLimit bounds what is read of a body that nobody wants; Apache's recipes let no larger one through.
+const drainLimit = 64 << 20
+
+// WriteHeader reads the rest of the body first: a web server that still sends when we have
+// answered and gone reports that as a failure of its own, and on a connection that it uses
+// again Go's FastCGI takes the rest for the next request. Who asked whether to send
+// (Expect: 100-continue) is told without.
 func (r *recorder) WriteHeader(status int) {
-	if r.status == 0 {
-		r.status = status
-		r.ResponseWriter.WriteHeader(status)
+	if r.status != 0 {
+		return
 	}
+	r.status = status
+	if r.request.Body != nil && r.request.Header.Get("Expect") == "" {
+		_, _ = io.CopyN(io.Discard, r.request.Body, drainLimit)
+	}
+	r.ResponseWriter.WriteHeader(status)
 }
 
 func (r *recorder) Write(p []byte) (int, error) {

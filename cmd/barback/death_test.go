@@ -81,6 +81,7 @@ func TestServersDeath(t *testing.T) {
 		if len(fastCGI) == 0 {
 			t.Fatal("there is no FastCGI process to kill")
 		}
+		inherited(t, fastCGI, l.programs(true))
 		kill(t, fastCGI...)
 		client{t, poll}.mustEnd(path, "succeeded")
 	})
@@ -108,6 +109,42 @@ func TestServersDeath(t *testing.T) {
 		kill(t, cmd.Process.Pid)
 		client{t, poll}.mustEnd(path, "succeeded")
 	})
+}
+
+// inherited fails if a runner holds pipes or sockets of the web server's processes.
+func inherited(t testing.TB, web, runners []int) {
+	t.Helper()
+	theirs := map[string]bool{}
+	for _, pid := range append(web, parents(t, web)...) {
+		for _, target := range descriptors(pid) {
+			theirs[target] = strings.HasPrefix(target, "pipe:") || strings.HasPrefix(target, "socket:")
+		}
+	}
+	for _, pid := range runners {
+		for fd, target := range descriptors(pid) {
+			if theirs[target] {
+				t.Errorf("descriptor %s of the runner is the web server's %s", fd, target)
+			}
+		}
+	}
+}
+
+func parents(t testing.TB, pids []int) []int {
+	var list []int
+	for _, pid := range pids {
+		list = append(list, parent(t, pid))
+	}
+	return list
+}
+
+// descriptors are the open files of a process: number → target.
+func descriptors(pid int) map[string]string {
+	open := map[string]string{}
+	paths, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+	for _, p := range paths {
+		open[filepath.Base(p)], _ = os.Readlink(p)
+	}
+	return open
 }
 
 // TestRunnersDeath: an operation whose runner or Barman was killed says so at the next

@@ -187,6 +187,17 @@ func answers(t *testing.T, c client) {
 			wellFormed(t, res)
 		})
 	}
+	t.Run("a body that nobody wants does no harm to the next request", func(t *testing.T) {
+		c := client{t, c.url}
+		for range 5 {
+			if res := c.do("POST", "/nope", big[:3<<20]); res.StatusCode != 404 {
+				t.Errorf("POST of 3 MiB to a path that is not there = %d %s, want 404", res.StatusCode, res.body)
+			}
+			if res := c.do("GET", "/servers/pg-off/operations", ""); res.StatusCode != 200 {
+				t.Errorf("the request after it = %d %s, want 200", res.StatusCode, res.body)
+			}
+		}
+	})
 	t.Run("HEAD is GET without a body", func(t *testing.T) {
 		res := client{t, c.url}.do("HEAD", "/status", "")
 		if res.StatusCode != 200 || len(res.body) != 0 {

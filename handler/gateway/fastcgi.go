@@ -8,7 +8,6 @@ import (
 	"net/http/fcgi"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"barback/handler/auth"
@@ -49,28 +48,6 @@ func fastCGI(ctx context.Context, l net.Listener, h http.Handler) error {
 // connectionGrace is what a connection that was accepted last gets to bring its
 // request. Those that a web server keeps open without one are left to it.
 const connectionGrace = 100 * time.Millisecond
-
-// counting knows how many of its connections are open.
-type counting struct {
-	net.Listener
-	open atomic.Int64
-}
-
-func (c *counting) Accept() (net.Conn, error) {
-	conn, err := c.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	c.open.Add(1)
-	return &watched{Conn: conn, closed: sync.OnceFunc(func() { c.open.Add(-1) })}, nil
-}
-
-// drain waits until no connection is open, for limit at most.
-func (c *counting) drain(limit time.Duration) {
-	for end := time.Now().Add(limit); c.open.Load() > 0 && time.Now().Before(end); {
-		time.Sleep(5 * time.Millisecond)
-	}
-}
 
 // vouched notes the user that Apache authenticated. It stands in the environment of the
 // request, which no client can write to; a header of that name would arrive as HTTP_….

@@ -26,6 +26,21 @@ need_root() {
 	[ "$(id -u)" -eq 0 ] || die "this must be run as root: sudo $0 …"
 }
 
+# become_root WHY ARGUMENT … starts the calling script again through sudo. sudo
+# drops the environment: what apt and the scripts need of it goes along by name.
+become_root() {
+	local why=$1 name keep=()
+	shift
+	[ "$(id -u)" -ne 0 ] || return 0
+	command -v sudo >/dev/null ||
+		die "$why, and you are neither root nor have sudo: run $0 as root"
+	for name in BARBACK_LAB_CACHE BARBACK_LAB_MIRROR http_proxy https_proxy no_proxy SSL_CERT_FILE \
+		KEEP LAB_BARMAN NO_COLOR; do
+		if [ -n "${!name:-}" ]; then keep+=("$name=${!name}"); fi
+	done
+	exec sudo -- env "${keep[@]}" "$(readlink -f "$0")" "$@"
+}
+
 # usage prints the comment at the top of the calling script.
 usage() {
 	sed -n '2,/^[^#]/{s/^# \{0,1\}//p}' "$0"
