@@ -31,23 +31,73 @@ func (h *handler) accept(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	plan, err := h.Barman.Plan(kind, barman.Request{Type: kind.Name, Server: server, Body: body})
+	key, err := idempotencyKey(r)
+	if err != nil {
+		return err
+	}
+	return h.start(w, r, kind, barman.Request{Type: kind.Name, Server: server, Body: body}, raw, key)
+}
+
+// start has an operation begun and answers with it.
+func (h *handler) start(w http.ResponseWriter, r *request, kind barman.Kind, req barman.Request, raw json.RawMessage, key string) error {
+	plan, err := h.Barman.Plan(kind, req)
+	if err != nil {
+		return err
+	}
+	fingerprint, err := operation.Fingerprint(kind.Name, req.Server, raw)
 	if err != nil {
 		return err
 	}
 	op, err := h.Launcher.Start(r.Context(), operation.Operation{
-		Type: kind.Name, Server: server, RequestedBy: r.who.Name, RequestID: r.id,
+		Type: kind.Name, Server: req.Server, RequestedBy: r.who.Name, RequestID: r.id, Key: key, Fingerprint: fingerprint, Queue: plan.Queue,
 		Request: raw, Command: plan.Command, Target: plan.Target, Result: operation.Result{BackupID: plan.BackupID},
 	})
 	if err != nil {
 		return err
 	}
+	if op.RequestID != r.id {
+		w.Header().Set("Idempotent-Replayed", "true")
+		return h.acceptedAfterWait(w, r, op)
+	}
 	h.Log.WithFields(map[string]any{"request": r.id, "operation": string(op.ID), "type": op.Type, "server": op.Server, "user": r.who.Name}).Info("operation accepted")
+	return h.acceptedAfterWait(w, r, op)
+}
+
+func (h *handler) acceptedAfterWait(w http.ResponseWriter, r *request, op operation.Operation) error {
+	op, err := h.waited(w, r, op)
+	if err != nil {
+		return err
+	}
+	return h.accepted(w, r, op)
+}
+
+// accepted answers 202 with an operation to poll.
+func (h *handler) accepted(w http.ResponseWriter, r *request, op operation.Operation) error {
 	v := h.view(op)
 	w.Header().Set("Location", v.Links["self"])
 	w.Header().Set("Operation-Location", v.Links["self"])
-	w.Header().Set("Retry-After", "1")
+	if !op.State.Final() {
+		w.Header().Set("Retry-After", "1")
+	}
 	return answer(w, r, http.StatusAccepted, v)
+}
+
+// idempotencyKey reads the header Idempotency-Key (draft-ietf-httpapi-idempotency-key-header): a
+// string, in quotes as the draft has it or without. It holds as long as the record
+// of the operation.
+func idempotencyKey(r *request) (string, error) {
+	value := r.Header.Get("Idempotency-Key")
+	if value == "" {
+		return "", nil
+	}
+	key := value
+	if n := len(value); n >= 2 && value[0] == '"' && value[n-1] == '"' {
+		key = value[1 : n-1]
+	}
+	if len(key) == 0 || len(key) > 255 || strings.ContainsFunc(key, func(c rune) bool { return c < ' ' || c > '~' }) {
+		return "", bodyError("the Idempotency-Key must be 1 to 255 printable ASCII characters")
+	}
+	return operation.Key(r.who.Name, key), nil
 }
 
 // body reads a JSON object, and gives it back as it was sent, too.

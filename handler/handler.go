@@ -30,9 +30,10 @@ type Config struct {
 	Broken   error // the installation cannot work, and why: every answer says so
 }
 
-// launcher accepts operations.
+// launcher accepts operations, and asks for their end.
 type launcher interface {
 	Start(ctx context.Context, op operation.Operation) (operation.Operation, error)
+	Cancel(id operation.ID, who string) (operation.Operation, error)
 }
 
 // Check is one finding about the installation.
@@ -65,14 +66,15 @@ func (h *handler) routes() {
 	get("/status", h.status)
 	get("/version", h.version)
 	get("/servers", h.servers)
-	get("/operations", h.operations)
-	post("/operations", h.accept)
-	get("/operations/:id", h.operation)
-	get("/operations/:id/output", h.output)
-	get("/servers/:server/operations", h.operations)
-	post("/servers/:server/operations", h.accept)
-	get("/servers/:server/operations/:id", h.operation)
-	get("/servers/:server/operations/:id/output", h.output)
+	for _, at := range []string{"/operations", "/servers/:server/operations"} {
+		get(at, h.operations)
+		post(at, h.accept)
+		get(at+"/:id", h.operation)
+		h.delete(at+"/:id", h.forget)
+		get(at+"/:id/output", h.output)
+		post(at+"/:id/cancel", h.cancel)
+		post(at+"/:id/retry", h.retry)
+	}
 
 	// The router's own redirects build a Location from the Host header and repair
 	// letter case: both wrong for an API under a prefix.
@@ -90,6 +92,10 @@ func (h *handler) routes() {
 func (h *handler) get(path string, e endpoint) {
 	h.router.Handle(http.MethodGet, path, h.endpoint(e))
 	h.router.Handle(http.MethodHead, path, h.endpoint(e))
+}
+
+func (h *handler) delete(path string, e endpoint) {
+	h.router.Handle(http.MethodDelete, path, h.endpoint(e))
 }
 
 func (h *handler) post(path string, e endpoint) {

@@ -43,6 +43,9 @@ func (h *handler) operation(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
+	if op, err = h.waited(w, r, op); err != nil {
+		return err
+	}
 	if !op.State.Final() {
 		w.Header().Set("Retry-After", "1")
 	}
@@ -65,6 +68,11 @@ func (h *handler) find(r *request) (operation.Operation, error) {
 		return operation.Operation{}, errNotFound
 	}
 	op, err := h.Records.Load(id)
+	if r.Method != http.MethodGet && r.Method != http.MethodHead && err == nil && op.Server == server {
+		if err := r.may(permission(op.Server, op.Type)); err != nil && r.sees(permission(op.Server, op.Type)) {
+			return operation.Operation{}, err
+		}
+	}
 	if errors.Is(err, operation.ErrNotFound) || err == nil && (op.Server != server || !r.sees(permission(op.Server, op.Type))) {
 		return operation.Operation{}, errNotFound
 	}
@@ -145,6 +153,7 @@ type view struct {
 	Error       *operation.Failure `json:"error"`
 	Result      operation.Result   `json:"result"`
 	Output      outputView         `json:"output"`
+	Cancel      *operation.Cancel  `json:"cancel"`
 	Links       linksView          `json:"links"`
 }
 
@@ -165,7 +174,8 @@ func (h *handler) view(op operation.Operation) view {
 		RequestedBy: op.RequestedBy, RequestID: op.RequestID, Request: json.RawMessage(mask(string(op.Request))), Command: command,
 		ExitCode: op.ExitCode, Error: op.Error, Result: op.Result,
 		Output: outputView{h.Records.OutputBytes(op.ID), self + "/output"},
-		Links:  linksView{"self": self, "output": self + "/output", "operations": h.operationsPath(op.Server)},
+		Cancel: op.Cancel,
+		Links:  linksView{"self": self, "output": self + "/output", "cancel": self + "/cancel", "retry": self + "/retry", "operations": h.operationsPath(op.Server)},
 	}
 }
 

@@ -64,6 +64,9 @@ type problem struct {
 	RequestID string         `json:"request_id"`
 	Errors    []barman.Field `json:"errors,omitempty"`
 	Error     string         `json:"error"`
+	// Conflicting is the operation in the way. Its key must not be operation_id: clients take that for success.
+	Conflicting string `json:"conflicting_operation,omitempty"`
+	State       string `json:"state,omitempty"`
 }
 
 // classify is the only table from errors to statuses.
@@ -100,6 +103,14 @@ func classify(err error) (status int, slug, title string) {
 			return http.StatusUnprocessableEntity, "not-allowed-here", "Not allowed here"
 		}
 		return http.StatusBadRequest, "invalid-request", "Invalid request"
+	case as[*operation.ConflictError](err):
+		return http.StatusConflict, "conflict", "Another operation is in the way"
+	case as[*operation.AcceptingError](err):
+		return http.StatusConflict, "being-accepted", "The same request is being accepted"
+	case as[*operation.KeyError](err):
+		return http.StatusUnprocessableEntity, "key-reused", "Idempotency-Key used for another request"
+	case as[*operation.TransitionError](err):
+		return http.StatusConflict, "wrong-state", "Not in this state"
 	case as[*barman.InactiveError](err):
 		return http.StatusConflict, "inactive-server", "The server is inactive"
 	case as[*barman.UnsupportedError](err):
@@ -150,11 +161,20 @@ func (h *handler) problem(w http.ResponseWriter, r *request, err error) {
 	if e, ok := errors.AsType[*barman.InvalidError](err); ok {
 		p.Errors = e.Fields
 	}
+	if e, ok := errors.AsType[*operation.ConflictError](err); ok {
+		p.Conflicting = string(e.ID)
+	}
+	if e, ok := errors.AsType[*operation.KeyError](err); ok {
+		p.Conflicting = string(e.ID)
+	}
+	if e, ok := errors.AsType[*operation.TransitionError](err); ok {
+		p.State = string(e.From)
+	}
 	if status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="barback"`)
 	}
-	if status == http.StatusServiceUnavailable && slug == "no-runner" {
-		w.Header().Set("Retry-After", "2")
+	if slug == "no-runner" || slug == "being-accepted" {
+		w.Header().Set("Retry-After", "1")
 	}
 	body, err := json.Marshal(p)
 	if err != nil {

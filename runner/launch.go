@@ -30,11 +30,12 @@ type Launcher struct {
 }
 
 // Start records op and starts its runner; when it returns without an error the runner
-// holds the operation's lock. Otherwise the record is taken back.
+// holds the operation's lock. Otherwise the record is taken back. If the same was asked for
+// before, the operation that there is comes back (see [operation.Store.Admit]).
 func (l *Launcher) Start(ctx context.Context, op operation.Operation) (operation.Operation, error) {
-	op, lock, err := l.Store.Create(op)
-	if err != nil {
-		return operation.Operation{}, err
+	op, lock, err := l.admit(ctx, op)
+	if err != nil || lock == nil {
+		return op, err
 	}
 	defer func() { _ = lock.Close() }()
 	launchErr := l.launch(ctx, op.ID, lock)
@@ -48,6 +49,28 @@ func (l *Launcher) Start(ctx context.Context, op operation.Operation) (operation
 		return operation.Operation{}, fmt.Errorf("take back operation %s (%w) after: %w", op.ID, err, launchErr)
 	}
 	return operation.Operation{}, &operation.LaunchError{Err: launchErr}
+}
+
+// admit waits while the same recovery is being accepted for another request. Who sent a key
+// is told at once instead (the Idempotency-Key draft, 2.6: 409).
+func (l *Launcher) admit(ctx context.Context, op operation.Operation) (operation.Operation, *os.File, error) {
+	for end := time.Now().Add(l.Timeout); ; {
+		admitted, lock, err := l.Store.Admit(op)
+		_, accepting := errors.AsType[*operation.AcceptingError](err)
+		if !accepting || op.Key != "" || time.Now().After(end) {
+			return admitted, lock, err
+		}
+		select {
+		case <-ctx.Done():
+			return admitted, lock, err
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// Cancel is [Cancel] on the launcher's store.
+func (l *Launcher) Cancel(id operation.ID, who string) (operation.Operation, error) {
+	return Cancel(l.Store, id, who)
 }
 
 // launch reaches a runner, hands it the operation and waits for its "ok".

@@ -7,36 +7,37 @@ import (
 	"barback/runner/operation"
 )
 
-// backupIDs lists the backups that the operation's server has. A catalog that cannot
-// be read costs the result its backup_id, nothing else.
-func (c *Config) backupIDs(op operation.Operation) map[string]bool {
+// backups is the catalog of the operation's server: ID → status. One that cannot be read
+// costs the result its backup_id, nothing else.
+func (c *Config) backups(op operation.Operation) map[string]string {
 	if op.Type != "backup" {
 		return nil
 	}
-	ids := map[string]bool{}
+	found := map[string]string{}
 	list, _ := c.Barman.Backups(op.Server)
 	for _, b := range list {
-		ids[b.ID] = true
+		found[b.ID] = b.Status
 	}
-	return ids
+	return found
 }
 
-// madeBackup is the backup that this operation made: one that was not there before, and
-// that Barman named in its output (another may have been started beside it, by hand).
-func (c *Config) madeBackup(op operation.Operation, before map[string]bool) string {
+// madeBackup is the backup that this operation made, and what Barman's catalog says of it:
+// one that was not there before, and that Barman named in its output (another may have been
+// started beside it, by hand).
+func (c *Config) madeBackup(op operation.Operation, before map[string]string) operation.Result {
 	if before == nil {
-		return ""
+		return operation.Result{}
 	}
 	f, err := c.Store.Output(op.ID)
 	if err != nil {
-		return ""
+		return operation.Result{}
 	}
 	defer func() { _ = f.Close() }()
 	head, _ := io.ReadAll(io.LimitReader(f, 64<<10)) // Barman names the backup in its first lines
-	for id := range c.backupIDs(op) {
-		if !before[id] && bytes.Contains(head, []byte(id)) {
-			return id
+	for id, status := range c.backups(op) {
+		if _, old := before[id]; !old && bytes.Contains(head, []byte(id)) {
+			return operation.Result{BackupID: id, BackupStatus: status}
 		}
 	}
-	return ""
+	return operation.Result{}
 }

@@ -1,7 +1,6 @@
 package runner
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,8 +18,11 @@ import (
 	"barback/runner/operation"
 )
 
-// errStopped is the cause of a context that a signal to the runner ended.
-var errStopped = errors.New("the runner was told to stop")
+// The causes of a context's end.
+var (
+	errStopped  = errors.New("the runner was told to stop")
+	errCanceled = errors.New("the operation was canceled")
+)
 
 // Run carries the operation to its end: steps 3 to 8 of the package comment. It
 // returns an error if the operation could not be taken or its end not be recorded; how
@@ -30,14 +32,16 @@ func (c *Config) Run(task *Task) error {
 	// (prctl(2)): all of them are started by this one, which stays to the end.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	ctx, stop := signalled()
+	ctx, stop := c.signalled(task.ID)
 	defer stop()
 	log := c.Log.WithField("operation", string(task.ID))
 	if err := task.accept(c.Store); err != nil {
 		task.refuse(err)
 		return fmt.Errorf("take operation %s: %w", task.ID, err)
 	}
-	end, err := c.work(ctx, task, log)
+	defer func() { _ = task.lock.Close() }() // not before the end is recorded
+	release, end, err := c.work(ctx, task, log)
+	defer release()
 	if err != nil {
 		log.WithError(err).Error("operation could not be run")
 		end = outcome{state: operation.Failed, failure: &operation.Failure{Title: "Not started", Detail: err.Error()}}
@@ -72,41 +76,60 @@ type outcome struct {
 	state   operation.State
 	exit    *int
 	failure *operation.Failure
-	backup  string // ID of the backup that was made; empty: none
+	result  operation.Result // the backup that was made, if any
 }
 
 func (o outcome) apply(op *operation.Operation) {
 	op.ExitCode, op.Error = o.exit, o.failure
-	op.Result.BackupID = cmp.Or(o.backup, op.Result.BackupID)
+	if o.result.BackupID != "" {
+		op.Result = o.result
+	}
 }
 
-// signalled turns the signals that ask a process to end into a context. Catching
-// them also makes Barman start with their default action: a web server that ignores
-// SIGPIPE or SIGINT would pass that on (execve(2)).
-func signalled() (context.Context, func()) {
+// signalled turns what asks a runner to end into a context: signals, and a cancel that stands in
+// its record. That is looked for each second, should the one who wrote it have
+// died before he sent SIGUSR1. Catching signals also makes Barman start with their default
+// action: a web server that ignores SIGPIPE or SIGINT would pass that on (execve(2)).
+func (c *Config) signalled(id operation.ID) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
-	ch := make(chan os.Signal, 1)
-	signal.Notify(ch, unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGPIPE)
+	ch := make(chan os.Signal, 4)
+	signal.Notify(ch, unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGPIPE, unix.SIGUSR1)
+	tick := time.NewTicker(time.Second)
 	go func() {
-		for s := range ch {
-			if s != unix.SIGPIPE {
-				cancel(fmt.Errorf("%w (%s)", errStopped, unix.SignalName(s.(syscall.Signal))))
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case s := <-ch:
+				if s != unix.SIGPIPE && s != unix.SIGUSR1 {
+					cancel(fmt.Errorf("%w (%s)", errStopped, unix.SignalName(s.(syscall.Signal))))
+				}
+			case <-tick.C:
+			}
+			if c.Store.CancelAsked(id) {
+				cancel(errCanceled)
 			}
 		}
 	}()
-	return ctx, func() { signal.Stop(ch); close(ch); cancel(nil) }
+	return ctx, func() { signal.Stop(ch); tick.Stop(); cancel(nil) }
 }
 
-// work waits for a slot, marks the operation running and runs Barman.
-func (c *Config) work(ctx context.Context, task *Task, log logrus.FieldLogger) (outcome, error) {
-	release, err := slot(ctx, c.Store.Slots(), c.MaxParallel)
-	if errors.Is(err, errStopped) {
-		return stopped(ctx), nil
+// work waits for its turn and does what is to be done.
+// What it waited for stays taken until release is called.
+func (c *Config) work(ctx context.Context, task *Task, log logrus.FieldLogger) (release func(), end outcome, err error) {
+	release, err = c.queue(ctx, task.ID)
+	switch {
+	case ctx.Err() != nil:
+		return release, stopped(ctx), nil
+	case err != nil:
+		return release, outcome{}, err
 	}
-	if err != nil {
-		return outcome{}, err
-	}
-	defer release()
+	end, err = c.perform(ctx, task, log)
+	return release, end, err
+}
+
+// perform marks the operation running, looks at its destination and runs Barman.
+func (c *Config) perform(ctx context.Context, task *Task, log logrus.FieldLogger) (outcome, error) {
 	op, err := c.Store.Start(task.ID, os.Getenv("INVOCATION_ID"))
 	if err != nil {
 		return outcome{}, err
@@ -120,14 +143,32 @@ func (c *Config) work(ctx context.Context, task *Task, log logrus.FieldLogger) (
 	} else if err != nil {
 		return outcome{state: operation.Failed, failure: &operation.Failure{Title: "Destination refused", Detail: err.Error()}}, nil
 	}
-	before := c.backupIDs(op)
+	before := c.backups(op)
 	state, err := c.barman(ctx, op, task.lock, log)
 	if err != nil {
 		return outcome{}, err
 	}
 	end := judgeEnd(state, context.Cause(ctx))
-	end.backup = c.madeBackup(op, before)
+	end.result = c.madeBackup(op, before)
 	return end, nil
+}
+
+// queue waits for what the operation must have alone, and then for a slot.
+func (c *Config) queue(ctx context.Context, id operation.ID) (release func(), err error) {
+	nothing := func() {}
+	op, err := c.Store.Load(id)
+	if err != nil {
+		return nothing, err
+	}
+	own, err := alone(ctx, c.Store.Slots(), op.Resource())
+	if err != nil {
+		return nothing, fmt.Errorf("wait for other operations: %w", err)
+	}
+	leave, err := slot(ctx, c.Store.Slots(), c.MaxParallel)
+	if err != nil {
+		return own, fmt.Errorf("wait for a slot: %w", err)
+	}
+	return func() { leave(); own() }, nil
 }
 
 // barman runs the operation's command to its end and ends what it left behind. An
@@ -204,14 +245,22 @@ func judgeEnd(end *os.ProcessState, cause error) outcome {
 		out.failure = &operation.Failure{Title: "Barman was killed", Detail: "barman was ended by " + name + " from outside; what it had started was ended"}
 	}
 	if cause != nil {
-		out.state = operation.Interrupted
-		out.failure = &operation.Failure{Title: "Interrupted", Detail: cause.Error() + "; Barman was ended with it"}
+		out.state = operation.Interrupted // "canceled" if that stands in the record
+		out.failure = because(cause, "Barman was ended with it, and nothing of it runs any more")
 	}
 	return out
 }
 
 func stopped(ctx context.Context) outcome {
-	return outcome{state: operation.Interrupted, failure: &operation.Failure{Title: "Interrupted", Detail: context.Cause(ctx).Error() + " before Barman was started: nothing was done"}}
+	return outcome{state: operation.Interrupted, failure: because(context.Cause(ctx), "Barman had not been started, nothing was done")}
+}
+
+func because(cause error, effect string) *operation.Failure {
+	title := "Interrupted"
+	if errors.Is(cause, errCanceled) {
+		title = "Canceled"
+	}
+	return &operation.Failure{Title: title, Detail: cause.Error() + "; " + effect}
 }
 
 // Finish records the end of the operation whose runner was the main process

@@ -50,7 +50,9 @@ func planBackup(c *Client, r Request) (Plan, error) {
 		}
 		args = append(args, "--reuse-backup="+kind)
 	}
-	return Plan{Command: append(args, r.Server)}, nil
+	plan := Plan{Command: append(args, r.Server)}
+	_, err = r.get("queue", &plan.Queue)
+	return plan, err
 }
 
 // InactiveError refuses what Barman would skip silently.

@@ -32,7 +32,10 @@ func planRecovery(c *Client, r Request) (Plan, error) {
 	if err := c.checkDestination(dest); err != nil {
 		return Plan{}, err
 	}
-	args := []string{"recover"}
+	args, err := r.numbers([]string{"recover"}, 0, "bwlimit", "jobs", "retry_times", "retry_sleep")
+	if err != nil {
+		return Plan{}, err
+	}
 	ssh, err := c.sshCommand(r)
 	if err != nil {
 		return Plan{}, err

@@ -23,6 +23,7 @@ type Plan struct {
 	Command  []string // the whole argv
 	BackupID string   // the backup it is about, aliases resolved; empty: none yet
 	Target   *operation.Target
+	Queue    bool // wait behind another operation that excludes it
 }
 
 // Kind is one type of operation.

@@ -1,6 +1,7 @@
 package operation
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -36,23 +37,25 @@ func (s *Store) create(op Operation) (lock *os.File, err error) {
 	if err := os.Mkdir(draft, 0o750); err != nil {
 		return nil, err
 	}
-	active := filepath.Join(s.root, "active", string(op.ID))
+	made := []string{draft}
 	defer func() {
 		if err != nil {
 			if lock != nil {
 				_ = lock.Close()
 			}
-			_ = os.RemoveAll(draft)
-			_ = os.Remove(active)
+			for _, path := range made {
+				_ = os.RemoveAll(path)
+			}
 		}
 	}()
 	if lock, err = takeAlive(filepath.Join(draft, "lock")); err != nil {
 		return nil, err
 	}
-	for _, name := range []string{filepath.Join(draft, "state.lock"), filepath.Join(draft, "output.log"), active} {
-		if err := touch(name); err != nil {
+	for _, path := range []string{filepath.Join(draft, "state.lock"), filepath.Join(draft, "output.log"), filepath.Join(s.root, "active", string(op.ID))} {
+		if err := touch(path); err != nil {
 			return lock, err
 		}
+		made = append(made, path)
 	}
 	data, err := op.encode()
 	if err != nil {
@@ -80,16 +83,32 @@ func touch(path string) error {
 }
 
 // Claim takes the operation for good: by its runner, or by the request that could not
-// start one and takes it back. Who comes second gets [ErrClaimed].
+// start one and takes it back. Who comes second gets [ErrClaimed]. The claim holds the
+// process that made it, by which a queued runner is found.
 func (s *Store) Claim(id ID) error {
-	err := touch(filepath.Join(s.dir(id), "claim"))
+	self, err := Self()
+	if err != nil {
+		return err
+	}
+	f, err := os.OpenFile(filepath.Join(s.dir(id), "claim"), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o640) // #nosec G302 G304 -- our own directory, read by the group
 	switch {
 	case errors.Is(err, fs.ErrExist):
 		return ErrClaimed
 	case err != nil:
 		return notFound(id, err)
 	}
-	return nil
+	return errors.Join(json.NewEncoder(f).Encode(self), f.Close())
+}
+
+// Claimed is the process that claimed the operation; nil while nobody has.
+func (s *Store) Claimed(id ID) *Process {
+	data, err := os.ReadFile(filepath.Join(s.dir(id), "claim"))
+	if err != nil {
+		return nil
+	}
+	var p Process
+	_ = json.Unmarshal(data, &p) // half written: claimed, by we do not know whom
+	return &p
 }
 
 // Withdraw removes an operation that no runner took. [ErrClaimed]: one did.
@@ -97,6 +116,11 @@ func (s *Store) Withdraw(id ID) error {
 	if err := s.Claim(id); err != nil {
 		return err
 	}
+	return s.discard(id)
+}
+
+// discard takes a record out of sight at once, and then removes it.
+func (s *Store) discard(id ID) error {
 	old := filepath.Join(s.root, "operations", ".old-"+string(id))
 	if err := os.Rename(s.dir(id), old); err != nil {
 		return notFound(id, err)

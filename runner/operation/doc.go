@@ -15,7 +15,10 @@
 //	  operations/ID/runner.log      the runner's own log where no journal has it; often empty
 //	  operations/.new-ID, .old-ID   a record being made or removed; readers skip dot-names
 //	  active/ID                     empty; there for every operation whose end is not recorded yet
+//	  admission.lock                held while a request is compared with what is at work, and recorded
+//	  keys/HASH                     the ID of the operation that an Idempotency-Key stands for
 //	  slots/queue, slots/N          locks that hold the number of running operations down
+//	  slots/=NAME                   locks of what an operation must have alone: the backup of a server, the configuration
 //
 // Directories are 0750, files 0640 or 0600, all of the user that runs Barman.
 // Only local file systems keep the promises below: [Open] refuses NFS and CIFS.

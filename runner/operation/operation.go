@@ -67,6 +67,10 @@ type Operation struct {
 	Request     json.RawMessage `json:"request"` // as the client sent it
 	Command     []string        `json:"command"` // what the runner starts
 	Target      *Target         `json:"target,omitempty"`
+	Queue       bool            `json:"queue,omitempty"`       // wait behind what it would conflict with
+	Key         string          `json:"key,omitempty"`         // hash of the Idempotency-Key and who sent it
+	Fingerprint string          `json:"fingerprint,omitempty"` // hash of what was asked for
+	Cancel      *Cancel         `json:"cancel,omitempty"`
 	ExitCode    *int            `json:"exit_code,omitempty"`
 	Error       *Failure        `json:"error,omitempty"`
 	Result      Result          `json:"result,omitzero"`
@@ -90,9 +94,16 @@ type Target struct {
 	Overwrite bool   `json:"overwrite,omitempty"`
 }
 
+// Cancel says who wanted an operation to stop.
+type Cancel struct {
+	By string    `json:"by"`
+	At time.Time `json:"at"`
+}
+
 // Result is what came of an operation.
 type Result struct {
-	BackupID string `json:"backup_id,omitempty"`
+	BackupID     string `json:"backup_id,omitempty"`
+	BackupStatus string `json:"backup_status,omitempty"` // in Barman's catalog, at the end
 }
 
 // Process names one process beyond doubt: a pid alone may be used again.

@@ -39,6 +39,13 @@ func (p *Process) alive() bool {
 	return err == nil && st.start == p.StartTime && st.state != 'Z'
 }
 
+// Signal sends sig to p if p still runs.
+func (p *Process) Signal(sig unix.Signal) {
+	if p.alive() {
+		_ = unix.Kill(p.PID, sig)
+	}
+}
+
 func bootID() (string, error) {
 	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	return strings.TrimSpace(string(b)), err

@@ -27,7 +27,7 @@ func Open(dir string) (*Store, error) {
 	if err := s.Check(); err != nil {
 		return nil, err
 	}
-	for _, sub := range []string{"operations", "active", "slots"} {
+	for _, sub := range []string{"operations", "active", "slots", "keys"} {
 		if err := os.Mkdir(filepath.Join(dir, sub), 0o750); err != nil && !errors.Is(err, fs.ErrExist) {
 			return nil, s.wrap(err)
 		}
@@ -157,8 +157,45 @@ func (s *Store) End(id ID, state State, change func(*Operation)) (Operation, err
 	return s.Update(id, func(op *Operation) error {
 		change(op)
 		op.EndedAt = time.Now().UTC()
+		if op.State == Canceling && state != Succeeded {
+			state = Canceled // that is why it ended
+		}
 		return op.move(state)
 	})
+}
+
+// AskCancel notes that who wants op to stop: a queued one is canceled with that, as its
+// runner will not start it any more.
+func (op *Operation) AskCancel(who string, now time.Time) error {
+	if op.Cancel == nil {
+		op.Cancel = &Cancel{who, now}
+	}
+	if op.State == Queued {
+		op.EndedAt = now
+		return op.move(Canceled)
+	}
+	return op.move(Canceling)
+}
+
+// CancelAsked reports whether somebody wants the operation to stop.
+func (s *Store) CancelAsked(id ID) bool {
+	op, err := s.read(id)
+	return err == nil && op.Cancel != nil
+}
+
+// Delete forgets a finished operation. One that has not ended is a [TransitionError].
+func (s *Store) Delete(id ID) error {
+	op, err := s.Load(id)
+	if err != nil {
+		return err
+	}
+	if !op.State.Final() {
+		return &TransitionError{id, op.State, "deleted"}
+	}
+	if op.Key != "" {
+		_ = os.Remove(s.keyFile(op.Key))
+	}
+	return s.discard(id)
 }
 
 // closed takes the operation off the list of those without an end. If that

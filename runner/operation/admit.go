@@ -1,0 +1,182 @@
+package operation
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/gofrs/flock"
+
+	"barback/runner/durable"
+)
+
+// ConflictError refuses an operation because of another one.
+type ConflictError struct {
+	ID  ID // the other one
+	Why string
+}
+
+func (e *ConflictError) Error() string { return e.Why }
+
+// AcceptingError says that the same operation is just being accepted for another request.
+type AcceptingError struct{ ID ID }
+
+func (e *AcceptingError) Error() string {
+	return "the same request is being accepted at this moment; ask again"
+}
+
+// KeyError refuses an Idempotency-Key that was used for something else.
+type KeyError struct{ ID ID }
+
+func (e *KeyError) Error() string {
+	return fmt.Sprintf("the Idempotency-Key belongs to another request, which became operation %s", e.ID)
+}
+
+// Admit is Create for requests: it first looks at what there is, under one lock for all
+// processes. The same request again (by its Idempotency-Key, or an identical recovery that has not
+// ended) gives back the operation that there is, and no lock.
+func (s *Store) Admit(op Operation) (Operation, *os.File, error) {
+	gate := flock.New(filepath.Join(s.root, "admission.lock"))
+	if err := gate.Lock(); err != nil {
+		return Operation{}, nil, s.wrap(err)
+	}
+	defer func() { _ = gate.Unlock() }()
+	if op.Key != "" {
+		if old, err := s.byKey(op); old.ID != "" || err != nil {
+			return old, nil, err
+		}
+	}
+	active, err := s.Active()
+	if err != nil {
+		return Operation{}, nil, err
+	}
+	for _, other := range active {
+		switch op.against(other) {
+		case same:
+			return s.again(other)
+		case excluded:
+			return Operation{}, nil, &ConflictError{other.ID, op.why(other)}
+		}
+	}
+	op, lock, err := s.Create(op)
+	if err == nil && op.Key != "" {
+		err = s.noteKey(op)
+	}
+	return op, lock, err
+}
+
+// relation is how a new operation stands to one that has not ended.
+type relation int
+
+const (
+	unrelated relation = iota
+	same               // it is what is being done
+	excluded           // it must not run beside it
+)
+
+// against decides it: one backup of a server at a time, and one restore into a folder, or into
+// one above or below it. Changes of the configuration wait for each other (see Resource) and exclude nothing.
+func (op *Operation) against(other Operation) relation {
+	switch {
+	case op.Type != other.Type:
+		return unrelated
+	case op.Type == "backup" && op.Server == other.Server && !op.Queue:
+		return excluded
+	case op.Target != nil && other.Target != nil && op.Target.SSH == other.Target.SSH && overlap(op.Target.Directory, other.Target.Directory):
+		if op.Fingerprint != "" && op.Fingerprint == other.Fingerprint {
+			return same
+		}
+		return excluded
+	}
+	return unrelated
+}
+
+func overlap(a, b string) bool {
+	a, b = a+"/", b+"/"
+	return strings.HasPrefix(a, b) || strings.HasPrefix(b, a)
+}
+
+func (op *Operation) why(other Operation) string {
+	if op.Type == "backup" {
+		return fmt.Sprintf("a backup of server '%s' is at work already (operation %s); wait for it, or say \"queue\": true", op.Server, other.ID)
+	}
+	return fmt.Sprintf("another recovery writes to %s already (operation %s)", other.Target.Directory, other.ID)
+}
+
+// Resource is what the operation must have alone while it runs: runners hold a lock of that
+// name. Empty: nothing.
+func (op *Operation) Resource() string {
+	switch op.Type {
+	case "backup":
+		return "backup " + op.Server
+	case "config_switch", "config_update":
+		return "configuration"
+	}
+	return ""
+}
+
+// again is an operation that is there already, as the answer to a request for the same.
+func (s *Store) again(op Operation) (Operation, *os.File, error) {
+	if s.Claimed(op.ID) == nil && !op.State.Final() {
+		return Operation{}, nil, &AcceptingError{op.ID}
+	}
+	return op, nil, nil
+}
+
+// keyFile is where the operation of an Idempotency-Key is noted. It lives as long as the record.
+func (s *Store) keyFile(key string) string { return filepath.Join(s.root, "keys", key) }
+
+// byKey finds the operation that the key stands for; the zero Operation if there is none.
+func (s *Store) byKey(op Operation) (Operation, error) {
+	data, err := os.ReadFile(s.keyFile(op.Key))
+	if err != nil {
+		return Operation{}, nil //nolint:nilerr // not there, or not to be read: the record below would not be found either
+	}
+	id, err := ParseID(string(bytes.TrimSpace(data)))
+	if err != nil {
+		return Operation{}, nil //nolint:nilerr // half written before a crash: no request was accepted with it
+	}
+	old, err := s.Load(id)
+	switch {
+	case errors.Is(err, ErrNotFound), err == nil && s.Claimed(id) == nil && old.State.Final():
+		return Operation{}, nil // forgotten, or never accepted
+	case err != nil:
+		return Operation{}, err
+	case old.Fingerprint != op.Fingerprint:
+		return Operation{}, &KeyError{id}
+	}
+	old, _, err = s.again(old)
+	return old, err
+}
+
+func (s *Store) noteKey(op Operation) error {
+	return durable.WriteFile(s.keyFile(op.Key), []byte(op.ID+"\n"), 0o640)
+}
+
+// Fingerprint is a hash of what a request asks for; the order of its members and its white
+// space do not count.
+func Fingerprint(kind, server string, request json.RawMessage) (string, error) {
+	var v any
+	if err := json.Unmarshal(request, &v); err != nil {
+		return "", err
+	}
+	canonical, err := json.Marshal([]any{kind, server, v}) // maps are written in order
+	if err != nil {
+		return "", err
+	}
+	return hash(canonical), nil
+}
+
+// Key is the hash of an Idempotency-Key: keys of different identities are different keys.
+func Key(who, key string) string { return hash([]byte(who + "\x00" + key)) }
+
+func hash(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
