@@ -16,7 +16,7 @@ import (
 )
 
 // slowBackup takes some seconds, so that it can be killed in mid-copy.
-const slowBackup = `{"type":"backup","bwlimit":3000}`
+const slowBackup = `{"type":"backup","bwlimit":6000}`
 
 // programs lists the processes of this lab's barback binary: the runners, or the others.
 func (l *lab) programs(runners bool) []int {
@@ -52,7 +52,7 @@ func copying(t testing.TB, path string) int {
 	marker := "BARBACK_OPERATION=" + filepath.Base(path)
 	eventually(t, 20*time.Second, func() string { return "no pg_basebackup of " + path }, func() bool {
 		for p, line := range processes(t, marker) {
-			if strings.Contains(strings.Fields(line + " -")[0], "pg_basebackup") {
+			if strings.Contains(line, "pg_basebackup") && strings.Contains(line, "--pgdata") { // not "pg_basebackup --version", which Barman asks before
 				pid = p
 			}
 		}
