@@ -2,6 +2,7 @@ package handler
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -44,15 +45,14 @@ func (h *handler) start(w http.ResponseWriter, r *request, kind barman.Kind, req
 	if err != nil {
 		return err
 	}
-	fingerprint, err := operation.Fingerprint(kind.Name, req.Server, raw)
+	op, err := plan.Operation(req, raw)
 	if err != nil {
 		return err
 	}
-	op, err := h.Launcher.Start(r.Context(), operation.Operation{
-		Type: kind.Name, Server: req.Server, RequestedBy: r.who.Name, RequestID: r.id, Key: key, Fingerprint: fingerprint, Queue: plan.Queue,
-		Request: raw, Command: plan.Command, Target: plan.Target, Result: operation.Result{BackupID: plan.BackupID},
-	})
-	if err != nil {
+	op.RequestedBy, op.RequestID, op.Key = r.who.Name, r.id, key
+	ctx, cancel := context.WithTimeout(r.Context(), launchTimeout)
+	defer cancel()
+	if op, err = h.Launcher.Start(ctx, op); err != nil {
 		return err
 	}
 	if op.RequestID != r.id {

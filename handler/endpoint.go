@@ -62,8 +62,6 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, raw *http.Request) {
 		h.Log.WithFields(logrus.Fields{"request": r.id, "method": raw.Method, "path": raw.URL.Path, "remote": raw.RemoteAddr, "status": rec.status,
 			"user": r.who.Name, "seconds": time.Since(start).Seconds()}).Info("request")
 	}()
-	ctx, cancel := context.WithTimeout(raw.Context(), requestTimeout)
-	defer cancel()
 	path, err := h.path(raw)
 	if err == nil && h.Broken != nil {
 		err = &brokenError{h.Broken}
@@ -72,7 +70,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, raw *http.Request) {
 		h.problem(rec, r, err)
 		return
 	}
-	routed := raw.WithContext(context.WithValue(ctx, requestKey{}, r))
+	routed := raw.WithContext(context.WithValue(raw.Context(), requestKey{}, r))
 	url := *raw.URL
 	url.Path, url.RawPath = path, ""
 	routed.URL = &url

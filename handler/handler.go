@@ -43,8 +43,8 @@ type Check struct {
 	Detail string `json:"detail"`
 }
 
-// requestTimeout bounds what a request waits for: launching, Barman's version.
-const requestTimeout = 30 * time.Second
+// launchTimeout bounds how long a request waits for its runner.
+const launchTimeout = 30 * time.Second
 
 // handler holds the routes.
 type handler struct {

@@ -83,6 +83,16 @@ func (c *Client) Plan(k Kind, r Request) (Plan, error) {
 	return plan, nil
 }
 
+// Operation is the record of a request that passed: what its runner needs, and nothing yet of
+// who sent it. raw is the request as it was sent.
+func (p Plan) Operation(r Request, raw json.RawMessage) (operation.Operation, error) {
+	fingerprint, err := operation.Fingerprint(r.Type, r.Server, raw)
+	return operation.Operation{
+		Type: r.Type, Server: r.Server, Request: raw, Fingerprint: fingerprint,
+		Command: p.Command, Target: p.Target, Queue: p.Queue, Result: operation.Result{BackupID: p.BackupID},
+	}, err
+}
+
 // Field is one thing that is wrong with a request, with a JSON pointer (RFC 6901) to it.
 type Field struct {
 	Pointer string `json:"pointer"`

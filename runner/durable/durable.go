@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // WriteFile puts data in place of path with the permissions perm. The fsync before
@@ -34,6 +36,37 @@ func WriteFile(path string, data []byte, perm fs.FileMode) (err error) {
 		return err
 	}
 	return SyncDir(dir)
+}
+
+// Reserve sets size bytes of disk aside in a new file at path, for [WriteReserved].
+func Reserve(path string, size int64, perm fs.FileMode) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm) // #nosec G304 -- our own directory
+	if err != nil {
+		return err
+	}
+	err = unix.Fallocate(int(f.Fd()), 0, 0, size) // #nosec G115 -- a descriptor
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		_, err = f.Write(make([]byte, size))
+	}
+	return errors.Join(err, f.Close())
+}
+
+// WriteReserved is [WriteFile] into the space of a reserved file: it needs no more of the disk than was
+// set aside, so that a full one does not stop it. The reserved file is gone afterwards. It returns
+// [fs.ErrNotExist] if there is none.
+func WriteReserved(path, reserved string, data []byte) error {
+	f, err := os.OpenFile(reserved, os.O_WRONLY, 0) // #nosec G304 -- our own directory
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err := errors.Join(err, f.Truncate(int64(len(data))), f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(reserved, path); err != nil {
+		return err
+	}
+	return SyncDir(filepath.Dir(path))
 }
 
 func fill(f *os.File, data []byte, perm fs.FileMode) error {

@@ -65,10 +65,13 @@ func (s *Store) Admit(op Operation) (Operation, *os.File, error) {
 		}
 	}
 	op, lock, err := s.Create(op)
-	if err == nil && op.Key != "" {
-		err = s.noteKey(op)
+	if err != nil || op.Key == "" {
+		return op, lock, err
 	}
-	return op, lock, err
+	if err := s.noteKey(op); err != nil {
+		return Operation{}, nil, errors.Join(fmt.Errorf("note the Idempotency-Key: %w", s.wrap(err)), lock.Close(), s.discard(op.ID))
+	}
+	return op, lock, nil
 }
 
 // relation is how a new operation stands to one that has not ended.

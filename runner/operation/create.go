@@ -51,7 +51,7 @@ func (s *Store) create(op Operation) (lock *os.File, err error) {
 	if lock, err = takeAlive(filepath.Join(draft, "lock")); err != nil {
 		return nil, err
 	}
-	for _, path := range []string{filepath.Join(draft, "state.lock"), filepath.Join(draft, "output.log"), filepath.Join(s.root, "active", string(op.ID))} {
+	for _, path := range []string{filepath.Join(draft, "state.lock"), filepath.Join(draft, "output.log"), filepath.Join(draft, "unclaimed"), filepath.Join(s.root, "active", string(op.ID))} {
 		if err := touch(path); err != nil {
 			return lock, err
 		}
@@ -59,6 +59,9 @@ func (s *Store) create(op Operation) (lock *os.File, err error) {
 	}
 	data, err := op.encode()
 	if err != nil {
+		return lock, err
+	}
+	if err := durable.Reserve(filepath.Join(draft, "reserve"), int64(len(data))+endRoom, 0o640); err != nil {
 		return lock, err
 	}
 	if err := durable.WriteFile(filepath.Join(draft, "operation.json"), data, 0o640); err != nil {
@@ -74,6 +77,9 @@ func (s *Store) create(op Operation) (lock *os.File, err error) {
 	return lock, nil
 }
 
+// endRoom is what a record grows by at most until its end: times, a cause, a result.
+const endRoom = 16 << 10
+
 func touch(path string) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o640) // #nosec G302 G304 -- our own directory, read by the group
 	if err != nil {
@@ -83,21 +89,25 @@ func touch(path string) error {
 }
 
 // Claim takes the operation for good: by its runner, or by the request that could not
-// start one and takes it back. Who comes second gets [ErrClaimed]. The claim holds the
-// process that made it, by which a queued runner is found.
+// start one and takes it back. Who comes second gets [ErrClaimed]. A rename decides it, which
+// needs nothing of a full disk. The claim then holds the process that made it, by which a queued
+// runner is found; that it could not be written costs a cancel up to a second.
 func (s *Store) Claim(id ID) error {
-	self, err := Self()
-	if err != nil {
-		return err
-	}
-	f, err := os.OpenFile(filepath.Join(s.dir(id), "claim"), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o640) // #nosec G302 G304 -- our own directory, read by the group
-	switch {
-	case errors.Is(err, fs.ErrExist):
+	claim := filepath.Join(s.dir(id), "claim")
+	if err := os.Rename(filepath.Join(s.dir(id), "unclaimed"), claim); errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(s.dir(id)); err != nil {
+			return notFound(id, err)
+		}
 		return ErrClaimed
-	case err != nil:
+	} else if err != nil {
 		return notFound(id, err)
 	}
-	return errors.Join(json.NewEncoder(f).Encode(self), f.Close())
+	if self, err := Self(); err == nil {
+		if data, err := json.Marshal(self); err == nil {
+			_ = os.WriteFile(claim, data, 0o640) // #nosec G306 -- read by the group
+		}
+	}
+	return nil
 }
 
 // Claimed is the process that claimed the operation; nil while nobody has.

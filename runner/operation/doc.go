@@ -10,7 +10,8 @@
 //	  operations/ID/operation.json  the record, {"version":1,…}; replaced whole, never written in place
 //	  operations/ID/lock            the alive lock; empty
 //	  operations/ID/state.lock      held for the moment of a change to operation.json; empty
-//	  operations/ID/claim           made with O_EXCL by the runner that takes the operation, or by the request that takes it back
+//	  operations/ID/unclaimed       becomes "claim" when a runner takes the operation, or the request takes it back: one rename wins
+//	  operations/ID/reserve         room on the disk for the record of the end; becomes operation.json then
 //	  operations/ID/output.log      what Barman printed, stdout and stderr in one
 //	  operations/ID/runner.log      the runner's own log where no journal has it; often empty
 //	  operations/.new-ID, .old-ID   a record being made or removed; readers skip dot-names
@@ -47,7 +48,9 @@
 //
 // A record is made in a dot-directory, synced and renamed into place. A change
 // goes to a temporary file in the same directory, fsync, rename, fsync of the
-// directory: a crash or a full disk leaves the old record or the new one.
+// directory: a crash or a full disk leaves the old record or the new one. The last
+// change of all is written into a file whose blocks were reserved when the record was
+// made, so that a full disk cannot keep the end of an operation from being recorded.
 //
 // # Versions
 //

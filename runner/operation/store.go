@@ -131,13 +131,26 @@ func (s *Store) Update(id ID, change func(*Operation) error) (Operation, error) 
 	if err != nil {
 		return Operation{}, err
 	}
-	if err := durable.WriteFile(filepath.Join(s.dir(id), "operation.json"), data, 0o640); err != nil {
+	if err := s.write(op, data); err != nil {
 		return Operation{}, fmt.Errorf("update operation %s: %w", id, s.wrap(err))
 	}
-	if op.State.Final() {
-		s.closed(id)
-	}
 	return op, nil
+}
+
+// write replaces the record; its end goes into the room that was reserved for it.
+func (s *Store) write(op Operation, data []byte) error {
+	path := filepath.Join(s.dir(op.ID), "operation.json")
+	if !op.State.Final() {
+		return durable.WriteFile(path, data, 0o640)
+	}
+	err := durable.WriteReserved(path, filepath.Join(s.dir(op.ID), "reserve"), data)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = durable.WriteFile(path, data, 0o640)
+	}
+	if err == nil {
+		s.closed(op.ID)
+	}
+	return err
 }
 
 // Start moves the operation to running, in the hands of the calling process.
