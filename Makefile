@@ -12,7 +12,7 @@ BUILD    = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -buildid= -X main
 GOLANGCI = $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOVULN   = $(GO) run golang.org/x/vuln/cmd/govulncheck@latest
 
-.PHONY: all build test check demo clean install help
+.PHONY: all build test torture check demo clean install help
 
 all: build
 
@@ -28,6 +28,10 @@ demo: build ## show a backup and a restore through the API, on a private Postgre
 test: build ## install what is missing and run all tests, with real Barman, PostgreSQL, Apache and sockets
 	packaging/lab/install --quiet
 	packaging/lab/test -timeout 30m ./...
+
+torture: build ## the long form of the tests that kill, fill disks and race (half an hour)
+	packaging/lab/install --quiet
+	BARBACK_TORTURE=1 packaging/lab/test -v -timeout 120m -run 'Torture|Progress' ./cmd/barback
 
 check: build ## what has to be clean before a commit: gofmt, vet, linters, race tests, known vulnerabilities
 	packaging/lab/install --quiet

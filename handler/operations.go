@@ -151,6 +151,7 @@ type view struct {
 	Command     []string           `json:"command"`
 	ExitCode    *int               `json:"exit_code"`
 	Error       *operation.Failure `json:"error"`
+	Progress    *progressView      `json:"progress"`
 	Result      operation.Result   `json:"result"`
 	Output      outputView         `json:"output"`
 	Cancel      *operation.Cancel  `json:"cancel"`
@@ -174,8 +175,8 @@ func (h *handler) view(op operation.Operation) view {
 		RequestedBy: op.RequestedBy, RequestID: op.RequestID, Request: json.RawMessage(mask(string(op.Request))), Command: command,
 		ExitCode: op.ExitCode, Error: op.Error, Result: op.Result,
 		Output: outputView{h.Records.OutputBytes(op.ID), self + "/output"},
-		Cancel: op.Cancel,
-		Links:  linksView{"self": self, "output": self + "/output", "cancel": self + "/cancel", "retry": self + "/retry", "operations": h.operationsPath(op.Server)},
+		Cancel: op.Cancel, Progress: h.progress(op),
+		Links: linksView{"self": self, "output": self + "/output", "cancel": self + "/cancel", "retry": self + "/retry", "operations": h.operationsPath(op.Server)},
 	}
 }
 

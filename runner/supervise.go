@@ -144,7 +144,7 @@ func (c *Config) perform(ctx context.Context, task *Task, log logrus.FieldLogger
 		return outcome{state: operation.Failed, failure: &operation.Failure{Title: "Destination refused", Detail: err.Error()}}, nil
 	}
 	before := c.backups(op)
-	state, err := c.barman(ctx, op, task.lock, log)
+	state, err := c.barman(ctx, op, before, task.lock, log)
 	if err != nil {
 		return outcome{}, err
 	}
@@ -173,7 +173,7 @@ func (c *Config) queue(ctx context.Context, id operation.ID) (release func(), er
 
 // barman runs the operation's command to its end and ends what it left behind. An
 // error means that it was not started.
-func (c *Config) barman(ctx context.Context, op operation.Operation, lock *os.File, log logrus.FieldLogger) (*os.ProcessState, error) {
+func (c *Config) barman(ctx context.Context, op operation.Operation, before map[string]string, lock *os.File, log logrus.FieldLogger) (*os.ProcessState, error) {
 	out, err := c.Store.OutputWriter(op.ID)
 	if err != nil {
 		return nil, err
@@ -192,7 +192,10 @@ func (c *Config) barman(ctx context.Context, op operation.Operation, lock *os.Fi
 	}
 	copied := make(chan struct{})
 	go func() { defer close(copied); _, _ = io.Copy(&tolerant{w: out}, r) }()
+	done := make(chan struct{})
+	go c.sample(op, before, done)
 	_ = cmd.Wait() // how it ended is in ProcessState
+	close(done)
 	if !op.EndRemains(c.StopGrace) {
 		log.Error("processes of the operation could not be ended")
 	}

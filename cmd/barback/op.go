@@ -109,7 +109,7 @@ func waitFor(c *call, store *operation.Store, op operation.Operation) error {
 	for {
 		switch {
 		case terminal:
-			_, _ = fmt.Fprintf(c.stderr, "\r\x1b[K%s  %s %s  %s  %d bytes of output", op.ID, op.Type, op.Server, op.State, store.OutputBytes(op.ID))
+			_, _ = fmt.Fprintf(c.stderr, "\r\x1b[K%s  %s %s  %s%s", op.ID, op.Type, op.Server, op.State, bar(store, op))
 		case op.State != shown:
 			_, _ = fmt.Fprintf(c.stderr, "%s %s\n", op.ID, op.State)
 		}
@@ -135,6 +135,24 @@ func waitFor(c *call, store *operation.Store, op operation.Operation) error {
 		return fmt.Errorf("operation %s %s: %s", op.ID, op.State, op.Error.Detail)
 	}
 	return fmt.Errorf("operation %s is %s", op.ID, op.State)
+}
+
+// bar draws how far the copy is.
+func bar(store *operation.Store, op operation.Operation) string {
+	p, ok := store.Progress(op.ID)
+	if !ok || op.State.Final() {
+		return ""
+	}
+	const width = 24
+	text := fmt.Sprintf("  %s  %d MiB", p.Phase, p.BytesDone>>20)
+	if percent, ok := p.Percent(); ok {
+		full := int(percent / 100 * width)
+		text = fmt.Sprintf("  [%s%s] about %.0f %% of %d MiB, %s", strings.Repeat("#", full), strings.Repeat(".", width-full), percent, p.BytesTotal>>20, p.Phase)
+	}
+	if eta, ok := p.ETA(); ok {
+		text += ", until about " + eta.Local().Format("15:04:05")
+	}
+	return text
 }
 
 func isTerminal(w io.Writer) bool {

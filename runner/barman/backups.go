@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -21,6 +22,8 @@ type Backup struct {
 	Mode    string
 	Parent  string
 	EndTime time.Time
+	Size    int64  // bytes of the copy, 0 while that is not known
+	Data    string // folder of the copy
 }
 
 // usable are the backups that Barman can restore from.
@@ -60,6 +63,7 @@ func (c *config) backups(server string) ([]Backup, error) {
 				continue
 			}
 			b, err := readBackup(path, id)
+			b.Data = filepath.Join(base, id, "data")
 			if errors.Is(err, fs.ErrNotExist) {
 				continue // deleted in this moment
 			}
@@ -96,6 +100,8 @@ func readBackup(path, id string) (Backup, error) {
 			b.Status = value
 		case "backup_name":
 			b.Name = value
+		case "size":
+			b.Size, _ = strconv.ParseInt(value, 10, 64)
 		case "mode":
 			b.Mode = value
 		case "parent_backup_id":

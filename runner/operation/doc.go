@@ -13,6 +13,7 @@
 //	  operations/ID/unclaimed       becomes "claim" when a runner takes the operation, or the request takes it back: one rename wins
 //	  operations/ID/reserve         room on the disk for the record of the end; becomes operation.json then
 //	  operations/ID/output.log      what Barman printed, stdout and stderr in one
+//	  operations/ID/progress.json   how far Barman's copy is, written by the runner now and then; not durable, and of no meaning after the end
 //	  operations/ID/runner.log      the runner's own log where no journal has it; often empty
 //	  operations/.new-ID, .old-ID   a record being made or removed; readers skip dot-names
 //	  active/ID                     empty; there for every operation whose end is not recorded yet

@@ -87,6 +87,9 @@ func cutLast(b []byte, c byte) (before, after []byte, ok bool) {
 	return b[:i], b[i+1:], true
 }
 
+// Processes lists the living processes of the operation beside its runner.
+func (op *Operation) Processes() []int { return op.remains() }
+
 // remains lists the living processes of the operation, apart from its runner:
 // those in the runner's session that carry the marker. Daemons that Barman
 // leaves behind on purpose (receive-wal after config-switch) have made a session
