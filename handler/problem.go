@@ -117,6 +117,8 @@ func classify(err error) (status int, slug, title string) {
 		return http.StatusNotImplemented, "unsupported", "The installed Barman cannot do this"
 	case is(syscall.ENOSPC), is(syscall.EDQUOT):
 		return http.StatusInsufficientStorage, "no-space", "No space for the record"
+	case as[*auth.UnreadableError](err):
+		return http.StatusServiceUnavailable, "users-file", "The users file cannot be used"
 	case as[*operation.UnusableError](err):
 		return http.StatusServiceUnavailable, "state-directory", "The state directory cannot be used"
 	case as[*barman.MissingError](err):

@@ -8,10 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"barback/runner/operation"
 )
@@ -64,7 +61,6 @@ func remoteEntry(ctx context.Context, op operation.Operation) (string, error) {
 	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", "exec "+script) // #nosec G204 -- words that barman.checkSSH let through, or the administrator allowed
 	cmd.Dir = "/"
 	cmd.Env = append(Environment(), operation.Marker+"="+string(op.ID))
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGTERM}
 	cmd.WaitDelay = time.Second
 	var stderr strings.Builder
 	cmd.Stderr = &stderr

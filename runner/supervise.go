@@ -4,11 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
+
 	"os"
-	"os/exec"
+
 	"os/signal"
-	"runtime"
 	"syscall"
 	"time"
 
@@ -28,10 +27,6 @@ var (
 // returns an error if the operation could not be taken or its end not be recorded; how
 // Barman fared is in the record alone.
 func (c *Config) Run(task *Task) error {
-	// The kernel sends a child its Pdeathsig when the thread ends that started it
-	// (prctl(2)): all of them are started by this one, which stays to the end.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	ctx, stop := c.signalled(task.ID)
 	defer stop()
 	log := c.Log.WithField("operation", string(task.ID))
@@ -53,7 +48,7 @@ func (c *Config) Run(task *Task) error {
 // process holds the lock the operation is in progress, which is true, whereas a
 // backup that succeeded and then says "interrupted" because of a full disk is not.
 func (c *Config) record(ctx context.Context, id operation.ID, end outcome, log logrus.FieldLogger) error {
-	for {
+	for pause := time.Second; ; {
 		_, err := c.Store.End(id, end.state, end.apply)
 		if err == nil {
 			log.WithField("state", end.state).Info("operation ended")
@@ -66,7 +61,8 @@ func (c *Config) record(ctx context.Context, id operation.ID, end outcome, log l
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("record the end (%s) of operation %s: %w", end.state, id, err)
-		case <-time.After(time.Second):
+		case <-time.After(pause):
+			pause = min(2*pause, time.Minute)
 		}
 	}
 }
@@ -171,66 +167,6 @@ func (c *Config) queue(ctx context.Context, id operation.ID) (release func(), er
 	return func() { leave(); own() }, nil
 }
 
-// barman runs the operation's command to its end and ends what it left behind. An
-// error means that it was not started.
-func (c *Config) barman(ctx context.Context, op operation.Operation, before map[string]string, lock *os.File, log logrus.FieldLogger) (*os.ProcessState, error) {
-	out, err := c.Store.OutputWriter(op.ID)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = out.Close() }()
-	r, w, err := os.Pipe()
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = r.Close() }()
-	cmd := c.command(ctx, op, lock, w)
-	err = cmd.Start()
-	_ = w.Close()
-	if err != nil {
-		return nil, err
-	}
-	copied := make(chan struct{})
-	go func() { defer close(copied); _, _ = io.Copy(&tolerant{w: out}, r) }()
-	done := make(chan struct{})
-	go c.sample(op, before, done)
-	_ = cmd.Wait() // how it ended is in ProcessState
-	close(done)
-	if !op.EndRemains(c.StopGrace) {
-		log.Error("processes of the operation could not be ended")
-	}
-	_ = r.SetReadDeadline(time.Now().Add(time.Second)) // a daemon that Barman started may hold the pipe for ever
-	<-copied
-	return cmd.ProcessState, nil
-}
-
-func (c *Config) command(ctx context.Context, op operation.Operation, lock, out *os.File) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, op.Command[0], op.Command[1:]...) // #nosec G204 -- the argv that the request was checked for
-	cmd.Dir = "/"
-	cmd.Env = append(Environment(), operation.Marker+"="+string(op.ID), "PYTHONUNBUFFERED=1")
-	cmd.Stdout, cmd.Stderr = out, out
-	cmd.ExtraFiles = []*os.File{lock}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGTERM}
-	cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGTERM) }
-	cmd.WaitDelay = c.StopGrace
-	return cmd
-}
-
-// tolerant keeps Barman going when its output cannot be kept (full disk): a
-// backup is worth more than what it printed.
-type tolerant struct {
-	w      io.Writer
-	failed bool
-}
-
-func (t *tolerant) Write(p []byte) (int, error) {
-	if !t.failed {
-		_, err := t.w.Write(p)
-		t.failed = err != nil
-	}
-	return len(p), nil
-}
-
 // judgeEnd decides what Barman's end means. Only exit code 0 is a success, also
 // when somebody wanted to stop it too late.
 func judgeEnd(end *os.ProcessState, cause error) outcome {
@@ -278,7 +214,7 @@ func Finish(store *operation.Store, invocation, result, code, status string, gra
 	for _, op := range ops {
 		if op.Invocation == invocation && invocation != "" {
 			cause := fmt.Sprintf("its runner's unit ended with result %q (%s %s); what it had started was ended, and Barman's work is not complete", result, code, status)
-			if _, err := store.Settle(op.ID, grace, cause); err != nil {
+			if _, err := store.Settle(op.ID, grace, grace, cause); err != nil {
 				return err
 			}
 		}

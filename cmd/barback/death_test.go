@@ -152,6 +152,8 @@ func descriptors(pid int) map[string]string {
 func TestRunnersDeath(t *testing.T) {
 	l := newLab(t, "bookworm")
 	url, _ := l.serve()
+	// With no good backup at all Barman throws the WAL away, and then refuses the next backup for want of it.
+	client{t, url}.mustEnd(client{t, url}.post("/servers/pg-one/operations", `{"type":"backup","wait":true}`), "succeeded")
 	cases := []struct {
 		name  string
 		kill  func(t *testing.T, copier int)
@@ -189,10 +191,31 @@ func TestRunnersDeath(t *testing.T) {
 			}
 		})
 	}
+	t.Run("a killed runner leaves no backup STARTED in Barman's catalog", func(t *testing.T) {
+		c := client{t, url}
+		before := started(l)
+		for range 8 {
+			path := c.post("/servers/pg-one/operations", slowBackup)
+			copying(t, path)
+			kill(t, l.programs(true)...)
+			if op := c.wait(path); op["state"] != "interrupted" {
+				t.Errorf("state = %v, want interrupted", op["state"])
+			}
+		}
+		if now := started(l); now != before {
+			t.Errorf("%d backups are STARTED in Barman's catalog and were not before: its clean-up was broken off", now-before)
+		}
+	})
 	t.Run("the next backup works", func(t *testing.T) {
 		c := client{t, url}
 		c.mustEnd(c.post("/servers/pg-one/operations", `{"type":"backup"}`), "succeeded")
 	})
+}
+
+// started counts the backups of pg-one that Barman takes for being made.
+func started(l *lab) int {
+	l.t.Helper()
+	return strings.Count(l.must(l.command(l.env["LAB_BARMAN"], "-c", l.env["LAB_BARMAN_CONF"], "list-backups", "pg-one")), "STARTED")
 }
 
 // parent is the process that started pid.

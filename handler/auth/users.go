@@ -26,11 +26,17 @@ type table struct {
 
 const mode = 0o600
 
+// UnreadableError says that nobody's rights are known: nobody is let in then.
+type UnreadableError struct{ Err error }
+
+func (e *UnreadableError) Error() string { return "the users file cannot be used: " + e.Err.Error() }
+func (e *UnreadableError) Unwrap() error { return e.Err }
+
 // Lists is what identity id may do. One that users.toml does not name may nothing.
 func (u Users) Lists(id Identity) (Lists, error) {
 	t, err := u.read()
 	if err != nil {
-		return Lists{}, err
+		return Lists{}, &UnreadableError{err}
 	}
 	return t.Users[id.Name], nil
 }

@@ -180,5 +180,5 @@ func notFound(id ID, err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return ErrNotFound
 	}
-	return fmt.Errorf("read operation %s: %w", id, err)
+	return &UnusableError{Dir: "(operation " + string(id) + ")", Err: err}
 }

@@ -6,10 +6,13 @@ import (
 	"time"
 )
 
-// lookGrace is how long a reader that finds a dead runner leaves Barman to clean
-// up. The kernel sent Barman a SIGTERM when the runner died, so that it has usually
-// finished long before.
-const lookGrace = time.Second
+// lookPatience and lookGrace are what a reader that finds a dead runner leaves Barman to end by
+// itself, and after a signal. The runner's guard sent Barman a SIGTERM when the runner died, so that
+// it has usually finished long before. Together they keep an answer below two seconds.
+const (
+	lookPatience = 700 * time.Millisecond
+	lookGrace    = 700 * time.Millisecond
+)
 
 // verdict is what a look at a record that is not final comes to.
 type verdict int
@@ -34,7 +37,7 @@ func judge(lockHeld, runnerKnown, runnerAlive bool) verdict {
 
 // settled gives op back as it really is: if the record claims that somebody is at
 // work and nobody is, what is left of the operation is ended and its end recorded.
-func (s *Store) settled(op Operation, grace time.Duration, cause string) Operation {
+func (s *Store) settled(op Operation, patience, grace time.Duration, cause string) Operation {
 	if op.State.Final() {
 		return op
 	}
@@ -47,7 +50,7 @@ func (s *Store) settled(op Operation, grace time.Duration, cause string) Operati
 	case alive:
 		return op
 	case orphaned, dead:
-		if !op.EndRemains(grace) {
+		if !op.EndRemains(patience, grace) {
 			return op // never "failed" while anything of it runs
 		}
 	}

@@ -82,16 +82,16 @@ func (s *Store) dir(id ID) string { return filepath.Join(s.root, "operations", s
 
 // Load reads one operation as it really is: see [Store.Settle]. A record that cannot be
 // parsed comes back in state damaged. ErrNotFound if there is none.
-func (s *Store) Load(id ID) (Operation, error) { return s.Settle(id, lookGrace, "") }
+func (s *Store) Load(id ID) (Operation, error) { return s.Settle(id, lookPatience, lookGrace, "") }
 
-// Settle is Load with the time that Barman gets to clean up after its runner died,
-// and with what is known of the cause.
-func (s *Store) Settle(id ID, grace time.Duration, cause string) (Operation, error) {
+// Settle is Load with the times that Barman gets to clean up after its runner died (see
+// [Operation.EndRemains]), and with what is known of the cause.
+func (s *Store) Settle(id ID, patience, grace time.Duration, cause string) (Operation, error) {
 	op, err := s.read(id)
 	if err != nil {
 		return Operation{}, err
 	}
-	return s.settled(op, grace, cause), nil
+	return s.settled(op, patience, grace, cause), nil
 }
 
 func (s *Store) read(id ID) (Operation, error) {
