@@ -54,6 +54,8 @@ install: ## install binary, configuration, units and recipes below DESTDIR
 	install -m 644 apache/*.conf apache/README.md $(DESTDIR)$(PREFIX)/share/barback/apache
 	install -m 755 apache/barback.fcgi apache/barback.cgi $(DESTDIR)$(PREFIX)/share/barback/apache
 	install -m 644 apache/errors/* $(DESTDIR)$(PREFIX)/share/barback/errors
+	sed -i 's|/usr/bin/barback|$(PREFIX)/bin/barback|g; s|/usr/share/barback|$(PREFIX)/share/barback|g' \
+		$(DESTDIR)$(PREFIX)/lib/systemd/system/barback* $(DESTDIR)$(PREFIX)/share/barback/apache/*
 
 clean: ## remove what was built
 	rm -rf bin dist

@@ -25,10 +25,11 @@ type endpoint func(w http.ResponseWriter, r *request) error
 // request is a request with what the handler found out about it.
 type request struct {
 	*http.Request
-	id     string
-	who    auth.Identity
-	lists  auth.Lists
-	params httprouter.Params
+	id      string
+	who     auth.Identity
+	lists   auth.Lists
+	unknown error // why lists is empty, if it is not for want of rights
+	params  httprouter.Params
 }
 
 type requestKey struct{}
@@ -37,6 +38,9 @@ type requestKey struct{}
 func (r *request) may(permission string) error {
 	if r.lists.May(r.Method, permission) {
 		return nil
+	}
+	if r.unknown != nil {
+		return r.unknown
 	}
 	return &deniedError{r.who, permission}
 }
@@ -83,11 +87,8 @@ func (h *handler) endpoint(e endpoint) httprouter.Handle {
 	return func(w http.ResponseWriter, raw *http.Request, p httprouter.Params) {
 		r := raw.Context().Value(requestKey{}).(*request)
 		r.params = p
-		err := h.identify(r)
-		if err == nil {
-			err = e(w, r)
-		}
-		if err != nil {
+		h.identify(r)
+		if err := e(w, r); err != nil {
 			h.problem(w, r, err)
 		}
 	}
@@ -103,14 +104,14 @@ func (h *handler) plain(f func(http.ResponseWriter, *http.Request) error) http.H
 }
 
 // identify looks up what the identity may do. Credentials that nobody can check are
-// refused: who sends them must not be taken for somebody else.
-func (h *handler) identify(r *request) error {
+// refused: who sends them must not be taken for somebody else. What went wrong is told
+// to the first who asks for a permission: GET /status asks for none.
+func (h *handler) identify(r *request) {
 	if !r.who.Known && r.Header.Get("Authorization") != "" {
-		return errCredentials
+		r.unknown = errCredentials
+		return
 	}
-	var err error
-	r.lists, err = h.Users.Lists(r.who)
-	return err
+	r.lists, r.unknown = h.Users.Lists(r.who)
 }
 
 // path is the request's path below the mount point, without a trailing slash. What

@@ -98,6 +98,12 @@ func (h *handler) delete(path string, e endpoint) {
 	h.router.Handle(http.MethodDelete, path, h.endpoint(e))
 }
 
+// post registers what starts something: that its answer could be read is made sure before.
 func (h *handler) post(path string, e endpoint) {
-	h.router.Handle(http.MethodPost, path, h.endpoint(e))
+	h.router.Handle(http.MethodPost, path, h.endpoint(func(w http.ResponseWriter, r *request) error {
+		if !accepts(r.Header.Get("Accept"), "application/json") {
+			return errNotAcceptable
+		}
+		return e(w, r)
+	}))
 }

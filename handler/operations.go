@@ -159,8 +159,9 @@ type view struct {
 }
 
 type outputView struct {
-	Bytes int64  `json:"bytes"`
-	Href  string `json:"href"`
+	Bytes      int64  `json:"bytes"`
+	Incomplete bool   `json:"incomplete"` // not all that Barman printed could be kept: the disk was full
+	Href       string `json:"href"`
 }
 
 func (h *handler) view(op operation.Operation) view {
@@ -174,7 +175,7 @@ func (h *handler) view(op operation.Operation) view {
 		CreatedAt: op.CreatedAt, StartedAt: when(op.StartedAt), EndedAt: when(op.EndedAt),
 		RequestedBy: op.RequestedBy, RequestID: op.RequestID, Request: json.RawMessage(mask(string(op.Request))), Command: command,
 		ExitCode: op.ExitCode, Error: op.Error, Result: op.Result,
-		Output: outputView{h.Records.OutputBytes(op.ID), self + "/output"},
+		Output: outputView{h.Records.OutputBytes(op.ID), op.OutputLost, self + "/output"},
 		Cancel: op.Cancel, Progress: h.progress(op),
 		Links: linksView{"self": self, "output": self + "/output", "cancel": self + "/cancel", "retry": self + "/retry", "operations": h.operationsPath(op.Server)},
 	}

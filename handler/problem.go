@@ -123,6 +123,8 @@ func classify(err error) (status int, slug, title string) {
 		return http.StatusServiceUnavailable, "state-directory", "The state directory cannot be used"
 	case as[*barman.MissingError](err):
 		return http.StatusServiceUnavailable, "no-barman", "Barman is not installed"
+	case as[*barman.BrokenError](err):
+		return http.StatusServiceUnavailable, "broken-barman", "Barman does not work"
 	case as[*barman.ConfigError](err):
 		return http.StatusServiceUnavailable, "barman-config", "Barman's configuration cannot be used"
 	case as[*operation.LaunchError](err):

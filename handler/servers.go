@@ -16,8 +16,10 @@ type serverView struct {
 	Passive     bool        `json:"passive"`
 	ActiveModel *string     `json:"active_model"`
 	LastBackup  *backupView `json:"last_backup"`
-	Running     []string    `json:"running_operations"`
-	Links       linksView   `json:"links"`
+	// CatalogError says why last_backup is not known.
+	CatalogError string    `json:"catalog_error,omitempty"`
+	Running      []string  `json:"running_operations"`
+	Links        linksView `json:"links"`
 }
 
 type backupView struct {
@@ -33,7 +35,7 @@ func (h *handler) servers(w http.ResponseWriter, r *request) error {
 	if err := r.may("servers"); err != nil {
 		return err
 	}
-	list, err := h.Barman.Servers()
+	list, err := h.Barman.Overview()
 	if err != nil {
 		return err
 	}
@@ -46,16 +48,12 @@ func (h *handler) servers(w http.ResponseWriter, r *request) error {
 		if !r.sees("servers/" + s.Name) {
 			continue
 		}
-		v, err := h.serverView(s, active)
-		if err != nil {
-			return err
-		}
-		views = append(views, v)
+		views = append(views, h.serverView(s, active))
 	}
 	return answer(w, r, http.StatusOK, map[string]any{"servers": views})
 }
 
-func (h *handler) serverView(s barman.Server, active []operation.Operation) (serverView, error) {
+func (h *handler) serverView(s barman.Overview, active []operation.Operation) serverView {
 	v := serverView{Name: s.Name, Description: s.Description, Active: s.Active, Passive: s.Passive, Running: []string{},
 		Links: linksView{"operations": h.operationsPath(s.Name)}}
 	if s.ActiveModel != "" {
@@ -66,16 +64,11 @@ func (h *handler) serverView(s barman.Server, active []operation.Operation) (ser
 			v.Running = append(v.Running, string(op.ID))
 		}
 	}
-	backups, err := h.Barman.Backups(s.Name)
-	if err != nil {
-		return v, err
+	if s.Err != nil {
+		v.CatalogError = s.Err.Error()
 	}
-	if len(backups) > 0 {
-		b := backups[len(backups)-1]
-		v.LastBackup = &backupView{ID: b.ID, Status: b.Status}
-		if !b.EndTime.IsZero() {
-			v.LastBackup.EndTime = &b.EndTime
-		}
+	if s.Last != nil {
+		v.LastBackup = &backupView{ID: s.Last.ID, Status: s.Last.Status, EndTime: when(s.Last.EndTime)}
 	}
-	return v, nil
+	return v
 }

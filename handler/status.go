@@ -9,6 +9,9 @@ import (
 
 // index handles "GET /": what there is, for somebody who looks around with curl.
 func (h *handler) index(w http.ResponseWriter, r *request) error {
+	if err := r.may("version"); err != nil {
+		return err
+	}
 	links := map[string]string{}
 	for _, p := range []string{"/status", "/version", "/servers", "/operations"} {
 		links[p[1:]] = h.BasePath + p

@@ -15,7 +15,7 @@ import (
 
 // barman runs the operation's command to its end and ends what it left behind. An
 // error means that it was not started.
-func (c *Config) barman(ctx context.Context, op operation.Operation, before map[string]string, lock *os.File, log logrus.FieldLogger) (*os.ProcessState, error) {
+func (c *Config) barman(ctx context.Context, op operation.Operation, before map[string]string, lock *os.File, log logrus.FieldLogger) (*end, error) {
 	out, err := c.Store.OutputWriter(op.ID)
 	if err != nil {
 		return nil, err
@@ -37,7 +37,8 @@ func (c *Config) barman(ctx context.Context, op operation.Operation, before map[
 		log.WithError(err).Warn("no guard: should this runner be killed, Barman goes on until somebody looks")
 	}
 	copied := make(chan struct{})
-	go func() { defer close(copied); _, _ = io.Copy(&tolerant{w: out}, r) }()
+	keep := &tolerant{w: out}
+	go func() { defer close(copied); _, _ = io.Copy(keep, r) }()
 	done := make(chan struct{})
 	go c.sample(op, before, done)
 	_ = cmd.Wait() // how it ended is in ProcessState
@@ -48,7 +49,10 @@ func (c *Config) barman(ctx context.Context, op operation.Operation, before map[
 	}
 	_ = r.SetReadDeadline(time.Now().Add(time.Second)) // a daemon that Barman started may hold the pipe for ever
 	<-copied
-	return cmd.ProcessState, nil
+	if keep.lost != nil {
+		log.WithError(keep.lost).Error("what Barman printed could not be kept")
+	}
+	return &end{cmd.ProcessState, keep.lost}, nil
 }
 
 func (c *Config) command(ctx context.Context, op operation.Operation, lock, out *os.File) *exec.Cmd {
@@ -57,7 +61,7 @@ func (c *Config) command(ctx context.Context, op operation.Operation, lock, out 
 	cmd.Env = append(Environment(), operation.Marker+"="+string(op.ID), "PYTHONUNBUFFERED=1")
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.ExtraFiles = []*os.File{lock}
-	cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGTERM) }
+	cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGINT) }
 	cmd.WaitDelay = c.StopGrace
 	return cmd
 }
@@ -65,14 +69,19 @@ func (c *Config) command(ctx context.Context, op operation.Operation, lock, out 
 // tolerant keeps Barman going when its output cannot be kept (full disk): a
 // backup is worth more than what it printed.
 type tolerant struct {
-	w      io.Writer
-	failed bool
+	w    io.Writer
+	lost error // why the output is not whole
+}
+
+// end is how Barman ended.
+type end struct {
+	*os.ProcessState
+	lost error
 }
 
 func (t *tolerant) Write(p []byte) (int, error) {
-	if !t.failed {
-		_, err := t.w.Write(p)
-		t.failed = err != nil
+	if t.lost == nil {
+		_, t.lost = t.w.Write(p)
 	}
 	return len(p), nil
 }

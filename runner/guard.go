@@ -7,7 +7,7 @@ import (
 	"strconv"
 )
 
-// guard starts a process that sends SIGTERM to Barman if this runner dies without having
+// guard starts a process that sends SIGINT to Barman if this runner dies without having
 // dismissed it: it waits for the end of a pipe that only the runner can write to. The
 // kernel's own way (PR_SET_PDEATHSIG) sends the signal once for each thread of a dying Go program,
 // and the second breaks off the clean-up that the first began, so that Barman's catalog says STARTED
@@ -17,7 +17,7 @@ func guard(pid int) (dismiss func(), err error) {
 	if err != nil {
 		return func() {}, err
 	}
-	cmd := exec.Command("/bin/sh", "-c", `read -r word <&3 || kill -TERM "$1"`, "barback-guard", strconv.Itoa(pid)) //nolint:noctx // it ends with the runner
+	cmd := exec.Command("/bin/sh", "-c", `read -r word <&3 || kill -INT "$1"`, "barback-guard", strconv.Itoa(pid)) //nolint:noctx // it ends with the runner
 	cmd.Dir = "/"
 	cmd.Env = []string{"PATH=/usr/bin:/bin"} // without the marker: it is not part of what is to be ended
 	cmd.ExtraFiles = []*os.File{r}

@@ -23,23 +23,26 @@ func (c *Config) look(ctx context.Context, op operation.Operation) error {
 	if t == nil || t.Overwrite {
 		return nil
 	}
-	var first string
-	var err error
-	if t.SSH == "" {
-		first, err = firstEntry(t.Directory)
-	} else {
-		first, err = remoteEntry(ctx, op)
-	}
-	if err != nil {
-		return fmt.Errorf("the destination %s could not be looked at, nothing was restored: %w", t.Directory, err)
-	}
-	if first != "" {
-		return fmt.Errorf("the destination %s is not empty (it holds %q), and Barman would delete what is there; choose another one or say \"overwrite\": true", t.Directory, first)
+	for _, dir := range t.Folders() {
+		first, err := c.firstEntry(ctx, op, dir)
+		if err != nil {
+			return fmt.Errorf("the destination %s could not be looked at, nothing was restored: %w", dir, err)
+		}
+		if first != "" {
+			return fmt.Errorf("the destination %s is not empty (it holds %q), and Barman would delete what is there; choose another one or say \"overwrite\": true", dir, first)
+		}
 	}
 	return nil
 }
 
-func firstEntry(dir string) (string, error) {
+func (c *Config) firstEntry(ctx context.Context, op operation.Operation, dir string) (string, error) {
+	if op.Target.SSH == "" {
+		return localEntry(dir)
+	}
+	return remoteEntry(ctx, op, dir)
+}
+
+func localEntry(dir string) (string, error) {
 	d, err := os.Open(dir) // #nosec G304 -- the destination, which is Barman's to write
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
@@ -54,10 +57,10 @@ func firstEntry(dir string) (string, error) {
 
 // remoteEntry asks the target for one name in the destination. The command goes
 // through the shells that Barman's own would go through; the path was checked to mean nothing to them.
-func remoteEntry(ctx context.Context, op operation.Operation) (string, error) {
+func remoteEntry(ctx context.Context, op operation.Operation, dir string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	script := fmt.Sprintf("%s 'if test -e %[2]s; then ls -A %[2]s; fi'", op.Target.SSH, op.Target.Directory)
+	script := fmt.Sprintf("%s 'if test -e %[2]s; then ls -A %[2]s; fi'", op.Target.SSH, dir)
 	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", "exec "+script) // #nosec G204 -- words that barman.checkSSH let through, or the administrator allowed
 	cmd.Dir = "/"
 	cmd.Env = append(Environment(), operation.Marker+"="+string(op.ID))

@@ -14,7 +14,7 @@
 //  4. The runner waits for a slot ([runner] max_parallel); then state running.
 //  5. Where it restores to is looked at: Barman empties a folder without asking.
 //     Then Barman runs as its child, with the alive lock inherited, the marker in its
-//     environment, and a guard beside it that sends it SIGTERM should the runner die.
+//     environment, and a guard beside it that sends it SIGINT should the runner die.
 //  6. What Barman prints goes to output.log as it comes.
 //  7. Barman ends: what it left running is ended, and the final state is recorded.
 //  8. The runner ends, and with it the alive lock is free.

@@ -73,10 +73,11 @@ type outcome struct {
 	exit    *int
 	failure *operation.Failure
 	result  operation.Result // the backup that was made, if any
+	lost    bool             // not all that Barman printed could be kept
 }
 
 func (o outcome) apply(op *operation.Operation) {
-	op.ExitCode, op.Error = o.exit, o.failure
+	op.ExitCode, op.Error, op.OutputLost = o.exit, o.failure, o.lost
 	if o.result.BackupID != "" {
 		op.Result = o.result
 	}
@@ -144,9 +145,9 @@ func (c *Config) perform(ctx context.Context, task *Task, log logrus.FieldLogger
 	if err != nil {
 		return outcome{}, err
 	}
-	end := judgeEnd(state, context.Cause(ctx))
-	end.result = c.madeBackup(op, before)
-	return end, nil
+	out := judgeEnd(state.ProcessState, context.Cause(ctx))
+	out.result, out.lost = c.madeBackup(op, before), state.lost != nil
+	return out, nil
 }
 
 // queue waits for what the operation must have alone, and then for a slot.

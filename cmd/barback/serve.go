@@ -9,6 +9,8 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strconv"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -69,20 +71,45 @@ func (c *call) handler() (http.Handler, config, logrus.FieldLogger) {
 		log.WithError(err).Error("barback cannot work")
 		return handler.New(handler.Config{Broken: err, Log: log, Version: version()}), cfg, log
 	}
-	store, err := operation.Open(cfg.StateDir)
-	if err != nil {
-		log.WithError(err).Error("barback cannot work")
+	return &healing{build: func() (http.Handler, bool) {
+		store, err := operation.Open(cfg.StateDir)
+		if err != nil {
+			log.WithError(err).Error("barback cannot work")
+		}
+		return handler.New(handler.Config{
+			BasePath: cfg.BasePath, MaxBody: int64(cfg.MaxBody), Version: version(), Broken: err,
+			Records: store, Barman: cfg.barman(), Users: cfg.users(), Launcher: cfg.launcher(store),
+			Checks: func() []handler.Check { return checks(cfg) }, Log: log,
+		}), err == nil
+	}}, cfg, log
+}
+
+// healing looks at each request whether the state directory can be used by now, until it can: a
+// process that started before the disk was mounted need not be started again.
+type healing struct {
+	build func() (http.Handler, bool)
+	mu    sync.Mutex
+	sound http.Handler
+}
+
+func (h *healing) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.handler().ServeHTTP(w, r) }
+
+func (h *healing) handler() http.Handler {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.sound != nil {
+		return h.sound
 	}
-	return handler.New(handler.Config{
-		BasePath: cfg.BasePath, MaxBody: int64(cfg.MaxBody), Version: version(), Broken: err,
-		Records: store, Barman: cfg.barman(), Users: cfg.users(), Launcher: cfg.launcher(store),
-		Checks: func() []handler.Check { return checks(cfg) }, Log: log,
-	}), cfg, log
+	built, ok := h.build()
+	if ok {
+		h.sound = built
+	}
+	return built
 }
 
 func (c *config) barman() *barman.Client {
 	return &barman.Client{Command: c.Barman.Command, Config: c.Barman.Config, Cache: c.StateDir,
-		Policy: barman.Policy{AllowedDestinations: c.Restore.AllowedDestinations, AllowRawSSHCommand: c.Restore.AllowRawSSHCommand}}
+		Policy: barman.Policy{AllowedDestinations: c.Restore.AllowedDestinations, AllowRawSSHCommand: c.Restore.AllowRawSSHCommand, Forbidden: []string{c.StateDir}}}
 }
 
 func (c *config) users() auth.Users {
@@ -109,6 +136,7 @@ func status(c *call) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
+	*url = strings.TrimRight(*url, "/")
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, *url+"/status", nil)
 	if err != nil {
 		return usageError(err.Error())

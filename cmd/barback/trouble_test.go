@@ -22,6 +22,10 @@ func TestTrouble(t *testing.T) {
 		says   string
 	}{
 		{"no Barman", func() string { return l.text(l.state, "/nonexistent/barman", l.env["LAB_BARMAN_CONF"]) }, nil, 503, "Barman is not installed"},
+		{"a Barman that hangs", func() string { return l.text(l.state, l.dir+"/hang", l.env["LAB_BARMAN_CONF"]) },
+			func() { l.program("hang", "#!/bin/sh\nsleep 300\n") }, 503, "did not end within"},
+		{"a Barman that fails", func() string { return l.text(l.state, l.dir+"/fail", l.env["LAB_BARMAN_CONF"]) },
+			func() { l.program("fail", "#!/bin/sh\necho broken python >&2\nexit 1\n") }, 503, "broken python"},
 		{"no configuration of Barman", func() string { return l.text(l.state, l.env["LAB_BARMAN"], "/nonexistent/barman.conf") }, nil, 503, "/nonexistent/barman.conf: no such file"},
 		{"the state directory is missing", func() string { return l.text("/nonexistent/state", l.env["LAB_BARMAN"], l.env["LAB_BARMAN_CONF"]) }, nil, 503, "state directory /nonexistent/state: no such file"},
 		{"the state directory is not writable", func() string { return l.text(l.dir+"/readonly", l.env["LAB_BARMAN"], l.env["LAB_BARMAN_CONF"]) },
@@ -41,7 +45,7 @@ func TestTrouble(t *testing.T) {
 			}
 			records := l.records()
 			url, _ := l.serve()
-			res := client{t, url}.do("POST", "/servers/pg-one/operations", `{"type":"backup"}`)
+			res := client{t, url}.do("POST", "/servers/pg-one/operations", `{"type":"config_switch","reset":true}`)
 			if res.StatusCode != tc.status || !strings.Contains(string(res.body), tc.says) {
 				t.Errorf("POST = %d %s\nwant %d with %q", res.StatusCode, res.body, tc.status, tc.says)
 			}
@@ -54,6 +58,14 @@ func TestTrouble(t *testing.T) {
 				t.Errorf("records before %v, after %v", records, now)
 			}
 		})
+	}
+}
+
+// program puts a script into the lab.
+func (l *lab) program(name, text string) {
+	l.t.Helper()
+	if err := os.WriteFile(filepath.Join(l.dir, name), []byte(text), 0o755); err != nil { // #nosec G306 -- a program
+		l.t.Fatal(err)
 	}
 }
 
@@ -76,6 +88,10 @@ func TestHostileInput(t *testing.T) {
 	url, _ := l.serve()
 	c := client{t, url}
 	c.mustEnd(c.post("/servers/pg-one/operations", `{"type":"backup","wait":true}`), "succeeded")
+	if err := os.WriteFile(l.dir+"/barman.d/passive.conf", []byte("[pg-passive]\nprimary_ssh_command = ssh barman@primary\n"), 0o644); err != nil { // #nosec G306 -- user barman reads it
+		t.Fatal(err)
+	}
+	l.must(l.command("ln", "-s", l.env["LAB_BARMAN_HOME"], l.dir+"/link"))
 	records := l.records()
 	recovery := func(id, dest, ssh string) string {
 		return fmt.Sprintf(`{"backup_id":%q,"destination_directory":%q,"remote_ssh_command":%q}`, id, dest, ssh)
@@ -99,6 +115,14 @@ func TestHostileInput(t *testing.T) {
 		{"ssh with a second command", "/servers/pg-one/operations", recovery("latest", "/tmp/x", "ssh a@b; id"), 422},
 		{"ssh with ProxyCommand", "/servers/pg-one/operations", recovery("latest", "/tmp/x", "ssh -oProxyCommand=id a@b"), 422},
 		{"ssh host as option", "/servers/pg-one/operations", recovery("latest", "/tmp/x", "ssh -oX=y"), 422},
+		{"ssh with a newline", "/servers/pg-one/operations", recovery("latest", "/tmp/x", "ssh\nid>/tmp/barback-proof"), 400},
+		{"ssh with a newline before a program", "/servers/pg-one/operations", recovery("latest", "/tmp/x", "ssh -i\n/tmp/evil h"), 400},
+		{"ssh with a tab", "/servers/pg-one/operations", recovery("latest", "/tmp/x", "ssh\ta@b"), 400},
+		{"destination in barback's state", "/servers/pg-one/operations", recovery("latest", l.state+"/operations/x", ok), 422},
+		{"destination in Barman's home by a link", "/servers/pg-one/operations", recovery("latest", l.dir+"/link/x", ok), 422},
+		{"a tablespace that the backup has not", "/servers/pg-one/operations", `{"backup_id":"latest","destination_directory":"/tmp/x","local":true,"tablespaces":{"x":"/tmp/y"}}`, 400},
+		{"tablespaces of the wrong type", "/servers/pg-one/operations", `{"backup_id":"latest","destination_directory":"/tmp/x","local":true,"tablespaces":[1]}`, 400},
+		{"a passive server", "/servers/pg-passive/operations", `{"type":"backup"}`, 409},
 		{"ssh empty", "/servers/pg-one/operations", recovery("latest", "/tmp/x", ""), 422},
 		{"model as option", "/servers/pg-one/operations", `{"type":"config_switch","model_name":"--reset"}`, 400},
 		{"name as option", "/servers/pg-one/operations", `{"type":"backup","name":"-x"}`, 400},
@@ -109,6 +133,11 @@ func TestHostileInput(t *testing.T) {
 		{"server as option", "/servers/--help/operations", `{"type":"backup"}`, 404},
 		{"server all", "/servers/all/operations", `{"type":"backup"}`, 404},
 		{"changes with an object inside", "/operations", `{"type":"config_update","changes":[{"scope":{"a":1}}]}`, 400},
+		{"changes with a number", "/operations", `{"type":"config_update","changes":[{"scope":"server","server_name":"pg-one","description":5}]}`, 400},
+		{"changes with null", "/operations", `{"type":"config_update","changes":[{"scope":"server","server_name":"pg-one","description":null}]}`, 400},
+		{"changes with a scope that Barman ignores", "/operations", `{"type":"config_update","changes":[{"scope":"sever","server_name":"pg-one"}]}`, 400},
+		{"changes of a server that is not there", "/operations", `{"type":"config_update","changes":[{"scope":"server","server_name":"nope","description":"x"}]}`, 400},
+		{"changes of no server", "/operations", `{"type":"config_update","changes":[{"scope":"server","description":"x"}]}`, 400},
 		{"changes a string", "/operations", `{"type":"config_update","changes":"--help"}`, 400},
 	}
 	for _, tc := range cases {

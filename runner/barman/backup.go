@@ -17,8 +17,8 @@ func planBackup(c *Client, r Request) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	if !server.Active {
-		return Plan{}, &InactiveError{r.Server} // Barman would do nothing and end with exit code 0
+	if !server.Active || server.Passive {
+		return Plan{}, &InactiveError{r.Server, server.Passive} // Barman would do nothing and end with exit code 0
 	}
 	args, err := r.flags([]string{"backup"}, "wait", "immediate_checkpoint")
 	if err != nil {
@@ -56,8 +56,14 @@ func planBackup(c *Client, r Request) (Plan, error) {
 }
 
 // InactiveError refuses what Barman would skip silently.
-type InactiveError struct{ Server string }
+type InactiveError struct {
+	Server  string
+	Passive bool
+}
 
 func (e *InactiveError) Error() string {
+	if e.Passive {
+		return fmt.Sprintf("Server '%s' is passive: its backups are made on the primary Barman host, and synchronised from there", e.Server)
+	}
 	return fmt.Sprintf("Server '%s' is inactive: Barman makes no backups of it; set active = true in its configuration", e.Server)
 }

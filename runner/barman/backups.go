@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -24,7 +25,12 @@ type Backup struct {
 	EndTime time.Time
 	Size    int64  // bytes of the copy, 0 while that is not known
 	Data    string // folder of the copy
+
+	Tablespaces []Tablespace
 }
+
+// Tablespace is one beside the data folder, and where it was when the backup was made.
+type Tablespace struct{ Name, Location string }
 
 // usable are the backups that Barman can restore from.
 func (b Backup) usable() bool { return b.Status == "DONE" || b.Status == "WAITING_FOR_WALS" }
@@ -100,6 +106,10 @@ func readBackup(path, id string) (Backup, error) {
 			b.Status = value
 		case "backup_name":
 			b.Name = value
+		case "tablespaces":
+			if b.Tablespaces, err = tablespaces(value); err != nil {
+				b.Tablespaces = []Tablespace{{Name: "(" + err.Error() + ")"}} // there are some, and no restore goes over them unseen
+			}
 		case "size":
 			b.Size, _ = strconv.ParseInt(value, 10, 64)
 		case "mode":
@@ -111,6 +121,30 @@ func readBackup(path, id string) (Backup, error) {
 		}
 	}
 	return b, sc.Err()
+}
+
+// A list of Python tuples: [('name', 16387, '/location'), …]; a string that holds a single
+// quote is written in double ones.
+var tablespace = regexp.MustCompile(`^\((?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"), \d+, (?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)")\)(?:, )?`)
+
+// tablespaces reads the list. One that cannot be read is an error: a restore would otherwise go
+// over tablespaces that nobody saw.
+func tablespaces(list string) ([]Tablespace, error) {
+	rest, ok := strings.CutPrefix(list, "[")
+	if rest, ok2 := strings.CutSuffix(rest, "]"); ok && ok2 {
+		var found []Tablespace
+		for rest != "" {
+			m := tablespace.FindStringSubmatch(rest)
+			if m == nil {
+				return nil, fmt.Errorf("the tablespaces %s cannot be read", list)
+			}
+			unquote := strings.NewReplacer(`\\`, `\`, `\'`, `'`, `\"`, `"`)
+			found = append(found, Tablespace{unquote.Replace(m[1] + m[2]), unquote.Replace(m[3] + m[4])})
+			rest = rest[len(m[0]):]
+		}
+		return found, nil
+	}
+	return nil, fmt.Errorf("the tablespaces %s cannot be read", list)
 }
 
 // Backup finds the backup that a client means: an ID, one of Barman's words, or a name.

@@ -26,6 +26,7 @@ type Client struct {
 // Policy is what the administrator lets restores do.
 type Policy struct {
 	AllowedDestinations []string // folders below which restores may write; empty: anywhere but Barman's own
+	Forbidden           []string // folders that no restore may touch, beside Barman's own
 	AllowRawSSHCommand  bool     // remote_ssh_command may be any shell command
 }
 

@@ -168,8 +168,13 @@ func (c *config) directory(server string) string {
 // trees lists the folders that are Barman's own.
 func (c *config) trees() []string {
 	t := []string{c.global["barman_home"]}
-	for name := range c.servers {
+	for name, s := range c.servers {
 		t = append(t, c.directory(name))
+		for _, option := range []string{"basebackups_directory", "wals_directory", "incoming_wals_directory", "streaming_wals_directory", "errors_directory"} {
+			if dir := s[option]; filepath.IsAbs(dir) {
+				t = append(t, dir)
+			}
+		}
 	}
 	return t
 }

@@ -1,6 +1,9 @@
 package barman
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"fmt"
+)
 
 // planConfigSwitch builds "barman config-switch": exactly one of model_name and reset.
 func planConfigSwitch(_ *Client, r Request) (Plan, error) {
@@ -26,7 +29,7 @@ func planConfigSwitch(_ *Client, r Request) (Plan, error) {
 }
 
 // planConfigUpdate builds "barman config-update" with the changes as they were sent.
-func planConfigUpdate(_ *Client, r Request) (Plan, error) {
+func planConfigUpdate(c *Client, r Request) (Plan, error) {
 	var changes []map[string]json.RawMessage
 	ok, err := r.get("changes", &changes)
 	if err != nil {
@@ -35,8 +38,12 @@ func planConfigUpdate(_ *Client, r Request) (Plan, error) {
 	if !ok || len(changes) == 0 {
 		return Plan{}, invalid(notMet, "changes", "is missing: an array of objects, one per section to change")
 	}
-	for _, change := range changes {
-		if err := checkChange(change); err != nil {
+	cfg, err := c.load()
+	if err != nil {
+		return Plan{}, err
+	}
+	for i, change := range changes {
+		if err := cfg.checkChange(i, change); err != nil {
 			return Plan{}, err
 		}
 	}
@@ -47,19 +54,34 @@ func planConfigUpdate(_ *Client, r Request) (Plan, error) {
 	return Plan{Command: []string{"config-update", string(doc)}}, nil
 }
 
-// checkChange makes sure that every value is one that Barman can write down: it takes
-// strings for all of them.
-func checkChange(change map[string]json.RawMessage) error {
+// checkChange lets through what Barman can do: it takes a value that is no string into its queue,
+// fails on it, and then fails on every later change, too; one whose scope it does not know it
+// ignores, with exit code 0; one for a server that is not there makes a new one.
+func (c *config) checkChange(i int, change map[string]json.RawMessage) error {
+	member := fmt.Sprintf("changes/%d", i)
+	text := map[string]string{}
 	for name, raw := range change {
 		var v any
 		if err := json.Unmarshal(raw, &v); err != nil {
 			return err
 		}
-		switch v.(type) {
-		case string, bool, float64, nil:
-		default:
-			return invalid("A value has the wrong type", "changes", "the option %s must be a string", name)
+		s, ok := v.(string)
+		if !ok {
+			return invalid("A value has the wrong type", member+"/"+name, "must be a string")
 		}
+		text[name] = s
+	}
+	switch text["scope"] {
+	case "server":
+		if _, ok := c.servers[text["server_name"]]; !ok {
+			return invalid(notMet, member+"/server_name", "must be a server that Barman knows")
+		}
+	case "model":
+		if text["model_name"] == "" {
+			return invalid(notMet, member+"/model_name", "is missing")
+		}
+	default:
+		return invalid(notMet, member+"/scope", "must be server or model")
 	}
 	return nil
 }

@@ -149,6 +149,8 @@ func typeName(v any) string {
 		return "true or false"
 	case *int:
 		return "a whole number"
+	case *map[string]string:
+		return "an object of strings"
 	case *[]map[string]json.RawMessage:
 		return "an array of objects"
 	}

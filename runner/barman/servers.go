@@ -49,6 +49,32 @@ func (c *Client) Servers() ([]Server, error) {
 	return list, nil
 }
 
+// Overview is a server with the newest backup of its catalog.
+type Overview struct {
+	Server
+	Last *Backup // nil: none
+	Err  error   // the catalog cannot be read
+}
+
+// Overview lists what is configured with its newest backup, by name; the configuration is
+// read once. A catalog that cannot be read is a finding about its server alone.
+func (c *Client) Overview() ([]Overview, error) {
+	cfg, err := c.load()
+	if err != nil {
+		return nil, err
+	}
+	list := make([]Overview, 0, len(cfg.servers))
+	for _, name := range cfg.names() {
+		o := Overview{Server: cfg.server(name)}
+		backups, err := cfg.backups(name)
+		if o.Err = err; len(backups) > 0 {
+			o.Last = &backups[len(backups)-1]
+		}
+		list = append(list, o)
+	}
+	return list, nil
+}
+
 // Server looks one server up; names are case-sensitive.
 func (c *Client) Server(name string) (Server, error) {
 	cfg, err := c.load()

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"barback/runner/durable"
@@ -72,18 +73,34 @@ func (c *Client) Version() (string, error) {
 		return old.Version, nil
 	}
 	if now.Version, err = askVersion(path); err != nil {
-		return "", err
+		return "", &BrokenError{err}
 	}
 	c.remember(now)
 	return now.Version, nil
 }
 
+// BrokenError says that the installed Barman cannot even say its version.
+type BrokenError struct{ Err error }
+
+func (e *BrokenError) Error() string { return "Barman does not work: " + e.Err.Error() }
+func (e *BrokenError) Unwrap() error { return e.Err }
+
+// versionTimeout is far above what Python's imports take on a busy machine.
+const versionTimeout = 10 * time.Second
+
 func askVersion(path string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), versionTimeout)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, path, "--version").CombinedOutput() // #nosec G204 -- the configured program
+	cmd := exec.CommandContext(ctx, path, "--version") // #nosec G204 G702 -- the configured program
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) } // its children, too: they hold the pipe
+	cmd.WaitDelay = time.Second
+	out, err := cmd.CombinedOutput()
+	if ctx.Err() != nil {
+		return "", fmt.Errorf("%s --version did not end within %v", path, versionTimeout)
+	}
 	if err != nil {
-		return "", fmt.Errorf("%s --version: %w", path, err)
+		return "", fmt.Errorf("%s --version: %w: %s", path, err, strings.TrimSpace(string(out[:min(len(out), 500)])))
 	}
 	m := versionLine.FindSubmatch(out)
 	if m == nil {

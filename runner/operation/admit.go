@@ -2,14 +2,17 @@ package operation
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/gofrs/flock"
 
@@ -42,11 +45,16 @@ func (e *KeyError) Error() string {
 // processes. The same request again (by its Idempotency-Key, or an identical recovery that has not
 // ended) gives back the operation that there is, and no lock.
 func (s *Store) Admit(op Operation) (Operation, *os.File, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), gateTimeout)
+	defer cancel()
 	gate := flock.New(filepath.Join(s.root, "admission.lock"))
-	if err := gate.Lock(); err != nil {
+	if _, err := gate.TryLockContext(ctx, 5*time.Millisecond); errors.Is(err, context.DeadlineExceeded) {
+		return Operation{}, nil, &LaunchError{errors.New("too many requests are being accepted at this moment")}
+	} else if err != nil {
 		return Operation{}, nil, s.wrap(err)
 	}
 	defer func() { _ = gate.Unlock() }()
+	s.sweep()
 	if op.Key != "" {
 		if old, err := s.byKey(op); old.ID != "" || err != nil {
 			return old, nil, err
@@ -74,6 +82,9 @@ func (s *Store) Admit(op Operation) (Operation, *os.File, error) {
 	return op, lock, nil
 }
 
+// gateTimeout bounds how long a request waits for those before it.
+const gateTimeout = 20 * time.Second
+
 // relation is how a new operation stands to one that has not ended.
 type relation int
 
@@ -91,7 +102,7 @@ func (op *Operation) against(other Operation) relation {
 		return unrelated
 	case op.Type == "backup" && op.Server == other.Server && !op.Queue:
 		return excluded
-	case op.Target != nil && other.Target != nil && op.Target.SSH == other.Target.SSH && overlap(op.Target.Directory, other.Target.Directory):
+	case op.Target != nil && other.Target != nil && op.Target.overlaps(other.Target):
 		if op.Fingerprint != "" && op.Fingerprint == other.Fingerprint {
 			return same
 		}
@@ -100,9 +111,21 @@ func (op *Operation) against(other Operation) relation {
 	return unrelated
 }
 
-func overlap(a, b string) bool {
-	a, b = a+"/", b+"/"
-	return strings.HasPrefix(a, b) || strings.HasPrefix(b, a)
+// Folders are all that the restore writes to.
+func (t *Target) Folders() []string { return append([]string{t.Directory}, t.Others...) }
+
+func (t *Target) overlaps(other *Target) bool {
+	if t.Host != other.Host {
+		return false
+	}
+	for _, a := range t.Folders() {
+		for _, b := range other.Folders() {
+			if a, b := a+"/", b+"/"; strings.HasPrefix(a, b) || strings.HasPrefix(b, a) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (op *Operation) why(other Operation) string {
@@ -138,8 +161,11 @@ func (s *Store) keyFile(key string) string { return filepath.Join(s.root, "keys"
 // byKey finds the operation that the key stands for; the zero Operation if there is none.
 func (s *Store) byKey(op Operation) (Operation, error) {
 	data, err := os.ReadFile(s.keyFile(op.Key))
+	if errors.Is(err, fs.ErrNotExist) {
+		return Operation{}, nil
+	}
 	if err != nil {
-		return Operation{}, nil //nolint:nilerr // not there, or not to be read: the record below would not be found either
+		return Operation{}, s.wrap(err)
 	}
 	id, err := ParseID(string(bytes.TrimSpace(data)))
 	if err != nil {

@@ -229,7 +229,6 @@ func TestIdempotencyKeys(t *testing.T) {
 
 // When the key cannot be noted, the client is told that it failed: then nothing may be left.
 func TestAdmitThatFailsLeavesNothing(t *testing.T) {
-	t.Skip("bug: Admit returns the record and its lock beside the error of noteKey; Launcher.Start drops both: the lock stays open in the server, the operation queued, its server blocked by 409")
 	s := newStore(t)
 	if err := errors.Join(os.Remove(s.root+"/keys"), os.WriteFile(s.root+"/keys", nil, 0o600)); err != nil {
 		t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -33,7 +34,7 @@ func (s *Store) Create(op Operation) (Operation, *os.File, error) {
 }
 
 func (s *Store) create(op Operation) (lock *os.File, err error) {
-	draft := filepath.Join(s.root, "operations", ".new-"+string(op.ID))
+	draft := filepath.Join(s.root, "drafts", string(op.ID))
 	if err := os.Mkdir(draft, 0o750); err != nil {
 		return nil, err
 	}
@@ -129,14 +130,39 @@ func (s *Store) Withdraw(id ID) error {
 	return s.discard(id)
 }
 
-// discard takes a record out of sight at once, and then removes it.
+// discard takes a record out of sight at once, and then removes it, with the note of its
+// Idempotency-Key if that is its own.
 func (s *Store) discard(id ID) error {
-	old := filepath.Join(s.root, "operations", ".old-"+string(id))
+	op, err := s.read(id)
+	if err != nil {
+		return err
+	}
+	old := filepath.Join(s.root, "drafts", "old-"+string(id))
 	if err := os.Rename(s.dir(id), old); err != nil {
 		return notFound(id, err)
 	}
 	s.closed(id)
+	if op.Key != "" {
+		if data, err := os.ReadFile(s.keyFile(op.Key)); err == nil && strings.TrimSpace(string(data)) == string(id) {
+			_ = os.Remove(s.keyFile(op.Key))
+		}
+	}
 	return os.RemoveAll(old)
+}
+
+// sweep removes what processes that were killed left behind. The caller holds the
+// admission lock, under which alone records are made.
+func (s *Store) sweep() {
+	drafts, _ := os.ReadDir(filepath.Join(s.root, "drafts"))
+	for _, d := range drafts {
+		_ = os.RemoveAll(filepath.Join(s.root, "drafts", d.Name()))
+	}
+	ids, _ := s.ids("active")
+	for _, id := range ids {
+		if _, err := os.Lstat(s.dir(id)); errors.Is(err, fs.ErrNotExist) {
+			s.closed(id)
+		}
+	}
 }
 
 // CheckAlive reports whether f is the alive lock of operation id, as a runner

@@ -15,7 +15,7 @@
 //	  operations/ID/output.log      what Barman printed, stdout and stderr in one
 //	  operations/ID/progress.json   how far Barman's copy is, written by the runner now and then; not durable, and of no meaning after the end
 //	  operations/ID/runner.log      the runner's own log where no journal has it; often empty
-//	  operations/.new-ID, .old-ID   a record being made or removed; readers skip dot-names
+//	  drafts/                       records being made or removed; swept under the admission lock
 //	  active/ID                     empty; there for every operation whose end is not recorded yet
 //	  admission.lock                held while a request is compared with what is at work, and recorded
 //	  keys/HASH                     the ID of the operation that an Idempotency-Key stands for
@@ -47,7 +47,7 @@
 //
 // # Writes
 //
-// A record is made in a dot-directory, synced and renamed into place. A change
+// A record is made below drafts, synced and renamed into place. A change
 // goes to a temporary file in the same directory, fsync, rename, fsync of the
 // directory: a crash or a full disk leaves the old record or the new one. The last
 // change of all is written into a file whose blocks were reserved when the record was

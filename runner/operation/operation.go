@@ -73,6 +73,7 @@ type Operation struct {
 	Cancel      *Cancel         `json:"cancel,omitempty"`
 	ExitCode    *int            `json:"exit_code,omitempty"`
 	Error       *Failure        `json:"error,omitempty"`
+	OutputLost  bool            `json:"output_lost,omitempty"` // not all that Barman printed could be kept
 	Result      Result          `json:"result,omitzero"`
 	Runner      *Process        `json:"runner,omitempty"`
 	// Invocation is systemd's INVOCATION_ID of the runner's unit, by which
@@ -89,9 +90,11 @@ type Failure struct {
 // Target is where a restore writes. Barman empties it without asking, so that the
 // runner looks first.
 type Target struct {
-	Directory string `json:"directory"`
-	SSH       string `json:"ssh,omitempty"` // empty: on this host
-	Overwrite bool   `json:"overwrite,omitempty"`
+	Directory string   `json:"directory"`
+	Others    []string `json:"others,omitempty"` // folders of moved tablespaces
+	SSH       string   `json:"ssh,omitempty"`    // empty: on this host
+	Host      string   `json:"host,omitempty"`   // whom SSH reaches, however it is spelled
+	Overwrite bool     `json:"overwrite,omitempty"`
 }
 
 // Cancel says who wanted an operation to stop.
@@ -164,6 +167,8 @@ func decode(id ID, b []byte) (Operation, error) {
 		return Operation{}, fmt.Errorf("version %d is not known to this barback", op.Version)
 	case op.ID != id:
 		return Operation{}, fmt.Errorf("it is the record of %q", op.ID)
+	case len(op.Command) == 0:
+		return Operation{}, errors.New("it names no command")
 	case !op.State.Known():
 		return Operation{}, fmt.Errorf("unknown state %q", op.State)
 	}

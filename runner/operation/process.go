@@ -137,12 +137,13 @@ func marked(pid int, id ID) bool {
 // EndRemains ends whatever of the operation still runs beside its runner. It first waits
 // as long as patience says for what is ending already: Barman, told to by a runner's guard, cleans up
 // (it ends its children and notes the backup as FAILED), and a second signal would break
-// that off. Then SIGTERM, and SIGKILL when the grace is over. It reports whether nothing is left.
+// that off. Then SIGINT, as from a terminal (in the copy of an rsync backup Barman dies of
+// SIGTERM without cleaning up), and SIGKILL when the grace is over. It reports whether nothing is left.
 func (op *Operation) EndRemains(patience, grace time.Duration) bool {
 	if op.waitGone(patience) {
 		return true
 	}
-	op.signalRemains(unix.SIGTERM)
+	op.signalRemains(unix.SIGINT)
 	if op.waitGone(grace) {
 		return true
 	}

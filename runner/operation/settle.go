@@ -7,7 +7,7 @@ import (
 )
 
 // lookPatience and lookGrace are what a reader that finds a dead runner leaves Barman to end by
-// itself, and after a signal. The runner's guard sent Barman a SIGTERM when the runner died, so that
+// itself, and after a signal. The runner's guard sent Barman a SIGINT when the runner died, so that
 // it has usually finished long before. Together they keep an answer below two seconds.
 const (
 	lookPatience = 700 * time.Millisecond
@@ -45,6 +45,13 @@ func (s *Store) settled(op Operation, patience, grace time.Duration, cause strin
 	locked, err := held(lock)
 	if err != nil {
 		return op // removed in this moment, or no descriptors: a claim is all we have
+	}
+	// The record again, now that the lock was looked at: a runner may have noted itself in
+	// between, and been killed since.
+	if now, err := s.read(op.ID); err == nil {
+		if op = now; op.State.Final() {
+			return op
+		}
 	}
 	switch judge(locked, op.Runner != nil, op.Runner != nil && op.Runner.alive()) {
 	case alive:

@@ -27,12 +27,39 @@ func Open(dir string) (*Store, error) {
 	if err := s.Check(); err != nil {
 		return nil, err
 	}
-	for _, sub := range []string{"operations", "active", "slots", "keys"} {
-		if err := os.Mkdir(filepath.Join(dir, sub), 0o750); err != nil && !errors.Is(err, fs.ErrExist) {
+	for _, sub := range folders {
+		if err := s.make(filepath.Join(dir, sub)); err != nil {
 			return nil, s.wrap(err)
 		}
 	}
-	return s, nil
+	return s, s.checkFolders()
+}
+
+var folders = []string{"operations", "active", "slots", "keys", "drafts"}
+
+// make makes a folder that belongs to the owner of the state directory, whoever asks first.
+func (s *Store) make(path string) error {
+	err := os.Mkdir(path, 0o750)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	d, err := os.Open(path) // #nosec G304 -- our own directory
+	if err != nil {
+		return err
+	}
+	return errors.Join(durable.Own(d), d.Close())
+}
+
+func (s *Store) checkFolders() error {
+	for _, sub := range folders {
+		if err := unix.Access(filepath.Join(s.root, sub), unix.W_OK|unix.X_OK); err != nil {
+			return s.wrap(&fs.PathError{Op: "write to", Path: filepath.Join(s.root, sub), Err: err})
+		}
+	}
+	return nil
 }
 
 // Check says why the state directory cannot be used: missing, not writable, or
@@ -204,9 +231,6 @@ func (s *Store) Delete(id ID) error {
 	}
 	if !op.State.Final() {
 		return &TransitionError{id, op.State, "deleted"}
-	}
-	if op.Key != "" {
-		_ = os.Remove(s.keyFile(op.Key))
 	}
 	return s.discard(id)
 }

@@ -26,7 +26,7 @@ func (s *Store) Wait(ctx context.Context, id ID) (Operation, error) {
 		}
 		select {
 		case <-ctx.Done():
-			return op, nil
+			return s.Load(id) // as it is now, not as it was before the wait
 		case <-s.unlocked(id):
 		}
 		if op, err := s.Load(id); err != nil || op.State.Final() {
