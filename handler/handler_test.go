@@ -155,6 +155,9 @@ func (b *bench) operation(op operation.Operation) (operation.Operation, func()) 
 	if op.Request == nil {
 		op.Request = json.RawMessage(`{"type":"` + op.Type + `"}`)
 	}
+	if op.Command == nil {
+		op.Command = []string{"barman", op.Type}
+	}
 	op, lock, err := b.store.Create(op)
 	if err != nil {
 		b.t.Fatal(err)

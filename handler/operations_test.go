@@ -342,7 +342,7 @@ func TestARecordWithoutARequest(t *testing.T) {
 	b := newBench(t, nil)
 	op := b.ended(operation.Operation{Type: "backup", Server: "pg-one"}, operation.Failed, "")
 	path := filepath.Join(b.dir, "state", "operations", string(op.ID), "operation.json")
-	text := fmt.Sprintf(`{"version":1,"id":%q,"type":"backup","server":"pg-one","state":"failed","created_at":"2026-01-01T00:00:00Z"}`, op.ID)
+	text := fmt.Sprintf(`{"version":1,"id":%q,"type":"backup","server":"pg-one","state":"failed","command":["barman"],"created_at":"2026-01-01T00:00:00Z"}`, op.ID)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -405,7 +405,7 @@ func TestPermissions(t *testing.T) {
 		want                     int
 	}{
 		// Nobody, and somebody who is not listed: the status alone.
-		{"", "GET", "/status", "", 200}, {"stranger", "GET", "/status", "", 200}, {"", "GET", "/", "", 200}, {"", "OPTIONS", "/servers", "", 204},
+		{"", "GET", "/status", "", 200}, {"stranger", "GET", "/status", "", 200}, {"", "GET", "/", "", 401}, {"deep", "GET", "/", "", 200}, {"", "OPTIONS", "/servers", "", 204},
 		{"", "GET", "/status?deep=1", "", 401}, {"", "GET", "/version", "", 401}, {"", "GET", "/servers", "", 401}, {"", "GET", "/operations", "", 401},
 		{"", "GET", "/servers/pg-one/operations", "", 401}, {"", "GET", "/servers/nope/operations", "", 401}, {"", "GET", backup, "", 401}, {"", "GET", backup + "/output", "", 401},
 		{"", "POST", "/servers/pg-one/operations", backupBody, 401}, {"", "POST", "/servers/nope/operations", backupBody, 401}, {"", "POST", "/operations", `{"type":"x"}`, 401},

@@ -435,7 +435,7 @@ func TestMadeBackup(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			op, lock, err := store.Create(operation.Operation{Type: tc.kind, Server: "pg-one", Request: []byte("{}")})
+			op, lock, err := store.Create(operation.Operation{Type: tc.kind, Server: "pg-one", Request: []byte("{}"), Command: []string{"barman"}})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -117,7 +117,7 @@ func (c *Config) work(ctx context.Context, task *Task, log logrus.FieldLogger) (
 	release, err = c.queue(ctx, task.ID)
 	switch {
 	case ctx.Err() != nil:
-		return release, stopped(ctx), nil
+		return release, stopped(ctx), nil //nolint:nilerr // the context's cause is the outcome
 	case err != nil:
 		return release, outcome{}, err
 	}
@@ -136,9 +136,9 @@ func (c *Config) perform(ctx context.Context, task *Task, log logrus.FieldLogger
 		return outcome{state: op.State}, nil // somebody ended it while it waited
 	}
 	if err := c.look(ctx, op); ctx.Err() != nil {
-		return stopped(ctx), nil
+		return stopped(ctx), nil //nolint:nilerr // the context's cause is the outcome
 	} else if err != nil {
-		return outcome{state: operation.Failed, failure: &operation.Failure{Title: "Destination refused", Detail: err.Error()}}, nil
+		return outcome{state: operation.Failed, failure: &operation.Failure{Title: "Destination refused", Detail: err.Error()}}, nil //nolint:nilerr // it is the outcome
 	}
 	before := c.backups(op)
 	state, err := c.barman(ctx, op, before, task.lock, log)

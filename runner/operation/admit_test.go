@@ -36,13 +36,16 @@ func limitFileSize(t testing.TB, n uint64) bool {
 	return true
 }
 
-func restore(dir, ssh, fingerprint string) Operation {
-	return Operation{Type: "recovery", Server: "pg-one", Target: &Target{Directory: dir, SSH: ssh}, Fingerprint: fingerprint, Request: json.RawMessage("{}")}
+func restore(dir, host, fingerprint string) Operation {
+	return Operation{Type: "recovery", Server: "pg-one", Target: &Target{Directory: dir, SSH: host, Host: host}, Fingerprint: fingerprint,
+		Request: json.RawMessage("{}"), Command: []string{"barman", "recover"}}
 }
 
 func TestAgainst(t *testing.T) {
 	backup, queued := backupOf("pg-one"), backupOf("pg-one")
 	queued.Queue = true
+	tablespace := restore("/srv/a", "", "f")
+	tablespace.Target.Others = []string{"/srv/t"}
 	anywhere := Operation{Type: "recovery", Server: "pg-one"}
 	for _, tc := range []struct {
 		name     string
@@ -62,6 +65,10 @@ func TestAgainst(t *testing.T) {
 		{"a folder whose name begins like it", restore("/srv/ab", "", "f"), restore("/srv/a", "", "f"), unrelated},
 		{"the same folder on another host", restore("/srv/a", "ssh x", "f"), restore("/srv/a", "ssh y", "f"), unrelated},
 		{"the same folder here and there", restore("/srv/a", "", "f"), restore("/srv/a", "ssh y", "f"), unrelated},
+		{"a tablespace into the folder of another", tablespace, restore("/srv/t", "", "g"), excluded},
+		{"a folder below a tablespace of another", restore("/srv/t/x", "", "g"), tablespace, excluded},
+		{"a tablespace elsewhere", tablespace, restore("/srv/u", "", "g"), unrelated},
+		{"one host in two spellings", Operation{Type: "recovery", Target: &Target{Directory: "/srv/a", SSH: "ssh -q x", Host: "x"}}, restore("/srv/a", "x", "g"), excluded},
 		{"recoveries without a target", anywhere, anywhere, unrelated},
 		{"two changes of the configuration", Operation{Type: "config_update"}, Operation{Type: "config_update"}, unrelated},
 	} {

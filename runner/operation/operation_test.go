@@ -75,7 +75,7 @@ func fullOperation(t testing.TB) Operation {
 	op := Operation{
 		Version: 1, ID: "20260102T030405-0az9kx", Type: "recovery", Server: "pg-one", State: Failed, CreatedAt: at, StartedAt: at.Add(time.Second),
 		EndedAt: at.Add(time.Hour), RequestedBy: "ann", RequestID: "abc", Request: json.RawMessage(`{"type":"recovery"}`), Command: []string{"/usr/bin/barman", "recover"},
-		Target: &Target{Directory: "/srv/x", SSH: "ssh postgres@db", Overwrite: true}, ExitCode: &code, Error: &Failure{"Barman failed", "why"},
+		Target: &Target{Directory: "/srv/x", Others: []string{"/srv/y"}, SSH: "ssh postgres@db", Host: "postgres@db:", Overwrite: true}, OutputLost: true, ExitCode: &code, Error: &Failure{"Barman failed", "why"},
 		Queue: true, Key: "k", Fingerprint: "f", Cancel: &Cancel{By: "ann", At: at},
 		Result: Result{BackupID: "20260101T000000", BackupStatus: "FAILED"}, Runner: &Process{PID: 12, StartTime: 34, BootID: "b"}, Invocation: "i",
 	}
@@ -122,9 +122,11 @@ func TestDecodeRefuses(t *testing.T) {
 		{"a version to come", `{"version":2,"id":"20260102T030405-0az9kx","state":"queued"}`, "version 2"},
 		{"a negative version", `{"version":-1,"id":"20260102T030405-0az9kx","state":"queued"}`, "version -1"},
 		{"the record of another", `{"version":1,"id":"20260102T030405-0az9ky","state":"queued"}`, `the record of "20260102T030405-0az9ky"`},
-		{"no state", `{"version":1,"id":"20260102T030405-0az9kx"}`, `unknown state ""`},
-		{"an unknown state", `{"version":1,"id":"20260102T030405-0az9kx","state":"paused"}`, `unknown state "paused"`},
-		{"the state that is never stored", `{"version":1,"id":"20260102T030405-0az9kx","state":"damaged"}`, `unknown state "damaged"`},
+		{"no state", `{"version":1,"id":"20260102T030405-0az9kx","command":["x"]}`, `unknown state ""`},
+		{"an unknown state", `{"version":1,"id":"20260102T030405-0az9kx","command":["x"],"state":"paused"}`, `unknown state "paused"`},
+		{"the state that is never stored", `{"version":1,"id":"20260102T030405-0az9kx","command":["x"],"state":"damaged"}`, `unknown state "damaged"`},
+		{"no command", `{"version":1,"id":"20260102T030405-0az9kx","state":"queued"}`, "names no command"},
+		{"an empty command", `{"version":1,"id":"20260102T030405-0az9kx","state":"queued","command":[]}`, "names no command"},
 		{"a state of another type", `{"version":1,"id":"20260102T030405-0az9kx","state":1}`, "cannot unmarshal"},
 		{"a time that is none", `{"version":1,"id":"20260102T030405-0az9kx","state":"queued","created_at":"yesterday"}`, "parsing time"},
 		{"an exit code that is none", `{"version":1,"id":"20260102T030405-0az9kx","state":"queued","exit_code":"0"}`, "cannot unmarshal"},
@@ -139,7 +141,7 @@ func TestDecodeRefuses(t *testing.T) {
 
 // Fields are only ever added: a record of a later minor version still loads.
 func TestUnknownFieldsAreIgnored(t *testing.T) {
-	op, err := decode("20260102T030405-0az9kx", []byte(`{"version":1,"id":"20260102T030405-0az9kx","state":"succeeded","new":{"x":1}}`))
+	op, err := decode("20260102T030405-0az9kx", []byte(`{"version":1,"id":"20260102T030405-0az9kx","state":"succeeded","command":["x"],"new":{"x":1}}`))
 	if err != nil || op.State != Succeeded {
 		t.Errorf("decode of a record with a new field = %v, %v, want it succeeded", op.State, err)
 	}
