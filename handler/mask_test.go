@@ -32,6 +32,7 @@ func TestMask(t *testing.T) {
 		{"in quotes in JSON", `{"conninfo":"password='se cret' x"}`, `{"conninfo":"password=*REDACTED* x"}`},
 		{"a double quote in JSON", `{"conninfo":"password='se\"cret' x"}`, `{"conninfo":"password=*REDACTED* x"}`},
 		{"a URI in JSON", `{"a":"postgres://u:secret@h/d","b":"x@y"}`, `{"a":"postgres://u:*REDACTED*@h/d","b":"x@y"}`},
+		{"an @ in another member", `{"a":"postgres://u:p","b":"x@y"}`, `{"a":"postgres://u:p","b":"x@y"}`},
 		{"the word alone", "password", "password"},
 		{"passfile is none", "passfile=/x", "passfile=/x"},
 	} {

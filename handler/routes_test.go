@@ -295,7 +295,6 @@ func TestAccept(t *testing.T) {
 
 // Who asks for another type of answer must not start something and be told that it was refused.
 func TestARefusedTypeOfAnswerStartsNothing(t *testing.T) {
-	t.Skip("bug: Accept is looked at when the answer is written, after the operation was started (canceled, tried again): the client gets a 406 for a backup that runs; check it in endpoint() or first of all in accept, cancel and retry")
 	b := newBench(t, nil)
 	b.ask("POST", "/servers/pg-one/operations", `{"type":"backup"}`, "Accept", "text/html").want(406, "")
 	if n := b.start.started(); n != 0 {

@@ -108,7 +108,7 @@ func limitFileSize(t testing.TB, n uint64) bool {
 	const child = "BARBACK_TEST_LIMITED"
 	if os.Getenv(child) == "" {
 		cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")
-		cmd.Env = append(os.Environ(), child+"=1")
+		cmd.Env = append(os.Environ(), child+"=1", "GORACE=atexit_sleep_ms=0")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Errorf("with files of at most %d bytes: %v\n%s", n, err, out)
 		}
