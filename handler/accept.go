@@ -10,6 +10,7 @@ import (
 	"mime"
 	"net/http"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"barback/runner/barman"
@@ -50,12 +51,13 @@ func (h *handler) start(w http.ResponseWriter, r *request, kind barman.Kind, req
 		return err
 	}
 	op.RequestedBy, op.RequestID, op.Key = r.who.Name, r.id, key
+	began := time.Now()
 	ctx, cancel := context.WithTimeout(r.Context(), launchTimeout)
 	defer cancel()
 	if op, err = h.Launcher.Start(ctx, op); err != nil {
 		return err
 	}
-	if op.RequestID != r.id {
+	if op.CreatedAt.Before(began) { // it was there already
 		w.Header().Set("Idempotent-Replayed", "true")
 		return h.acceptedAfterWait(w, r, op)
 	}

@@ -26,6 +26,7 @@ type endpoint func(w http.ResponseWriter, r *request) error
 type request struct {
 	*http.Request
 	id      string
+	asked   string // the path as it was asked for
 	who     auth.Identity
 	lists   auth.Lists
 	unknown error // why lists is empty, if it is not for want of rights
@@ -52,7 +53,7 @@ func (r *request) sees(permission string) bool { return r.lists.May(http.MethodG
 // a panic's end.
 func (h *handler) ServeHTTP(w http.ResponseWriter, raw *http.Request) {
 	start := time.Now()
-	r := &request{Request: raw, id: requestID(raw), who: auth.FromContext(raw.Context())}
+	r := &request{Request: raw, id: requestID(raw), asked: raw.URL.EscapedPath(), who: auth.FromContext(raw.Context())}
 	rec := &recorder{ResponseWriter: w, request: raw}
 	head := rec.Header()
 	head.Set("X-Request-Id", r.id)

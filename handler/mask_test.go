@@ -47,7 +47,6 @@ func TestMask(t *testing.T) {
 // The request of an operation is shown without the passwords that it holds, in whatever way a
 // JSON encoder spelled them.
 func TestRequestsAreShownWithoutPasswords(t *testing.T) {
-	t.Skip("bug: mask looks at JSON text: \"\\/\" (PHP's default), \\u escapes and escaped quotes or backslashes hide a password from it; decode, mask each string, encode again")
 	b := newBench(t, nil)
 	for _, tc := range []struct{ name, conninfo string }{
 		{"plain", `host=a password=topsecret`},

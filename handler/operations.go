@@ -173,7 +173,7 @@ func (h *handler) view(op operation.Operation) view {
 	return view{
 		ID: op.ID, Status: op.State.Status(), State: op.State, Type: op.Type, Server: optional(op.Server),
 		CreatedAt: op.CreatedAt, StartedAt: when(op.StartedAt), EndedAt: when(op.EndedAt),
-		RequestedBy: op.RequestedBy, RequestID: op.RequestID, Request: json.RawMessage(mask(string(op.Request))), Command: command,
+		RequestedBy: op.RequestedBy, RequestID: op.RequestID, Request: maskJSON(op.Request), Command: command,
 		ExitCode: op.ExitCode, Error: op.Error, Result: op.Result,
 		Output: outputView{h.Records.OutputBytes(op.ID), op.OutputLost, self + "/output"},
 		Cancel: op.Cancel, Progress: h.progress(op),

@@ -338,7 +338,6 @@ func TestLists(t *testing.T) {
 
 // A record without a request (of another program, or edited by hand) can be looked at, too.
 func TestARecordWithoutARequest(t *testing.T) {
-	t.Skip("bug: view makes an empty json.RawMessage of a request that is not there, which cannot be encoded: 500; mask only if len > 0, else null")
 	b := newBench(t, nil)
 	op := b.ended(operation.Operation{Type: "backup", Server: "pg-one"}, operation.Failed, "")
 	path := filepath.Join(b.dir, "state", "operations", string(op.ID), "operation.json")
@@ -555,7 +554,6 @@ func TestOutput(t *testing.T) {
 
 // Errors are JSON, this one, too.
 func TestARangeThatIsNotThere(t *testing.T) {
-	t.Skip("bug: http.ServeContent answers a Range outside of the output with a 416 in text/plain, without Content-Length; every other error is problem+json")
 	b := newBench(t, nil)
 	op := b.ended(operation.Operation{Type: "backup", Server: "pg-one"}, operation.Succeeded, "0123456789")
 	for _, header := range []string{"bytes=10-", "bytes=20-30", "lines=1-2", "bytes=5-2"} {
@@ -635,7 +633,6 @@ func TestIdempotencyKey(t *testing.T) {
 
 // A client that sends the same request again keeps its request ID, too.
 func TestAReplayWithTheSameRequestIDIsTold(t *testing.T) {
-	t.Skip("bug: start tells a replay by another X-Request-Id: a client that repeats the whole request gets no Idempotent-Replayed, and the log a second \"operation accepted\"; let Launcher.Start say whether it is new")
 	b := newBench(t, nil)
 	for i, want := range []string{"", "true"} {
 		res := b.ask("POST", "/servers/pg-one/operations", `{"type":"backup","queue":true}`, "Idempotency-Key", "k", "X-Request-Id", "r1")

@@ -55,8 +55,32 @@ func (h *handler) soFar(w http.ResponseWriter, r *request, op operation.Operatio
 		return err
 	}
 	start := min(offset, st.Size())
-	http.ServeContent(w, r.Request, "", time.Time{}, &cleaned{io.NewSectionReader(f, start, st.Size()-start), clean})
+	ranged := &rangeWriter{ResponseWriter: w}
+	http.ServeContent(ranged, r.Request, "", time.Time{}, &cleaned{io.NewSectionReader(f, start, st.Size()-start), clean})
+	if ranged.refused {
+		return errRange
+	}
 	return nil
+}
+
+// rangeWriter keeps back net/http's own 416, which is plain text.
+type rangeWriter struct {
+	http.ResponseWriter
+	refused bool
+}
+
+// WriteHeader passes on all but a 416.
+func (w *rangeWriter) WriteHeader(status int) {
+	if w.refused = status == http.StatusRequestedRangeNotSatisfiable; !w.refused {
+		w.ResponseWriter.WriteHeader(status)
+	}
+}
+
+func (w *rangeWriter) Write(p []byte) (int, error) {
+	if w.refused {
+		return len(p), nil
+	}
+	return w.ResponseWriter.Write(p)
 }
 
 // follow sends what is there and what comes, until the end.

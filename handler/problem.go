@@ -19,6 +19,7 @@ var (
 	errBadPath       = errors.New("the path holds dot segments, double slashes or control characters")
 	errNotAcceptable = errors.New("this answer exists as application/json only; the Accept header excludes it")
 	errCredentials   = errors.New("the credentials in the Authorization header cannot be checked: this barback knows only identities that Apache vouches for, and anonymous")
+	errRange         = errors.New("the Range lies outside of what Barman printed so far; Content-Range says how much that is")
 	errMediaType     = errors.New("send the body as JSON, with Content-Type: application/json")
 	errNoBody        = errors.New("the request has no body: send a JSON object")
 )
@@ -83,6 +84,8 @@ func classify(err error) (status int, slug, title string) {
 		return http.StatusNotFound, "unknown-name", "Not known to Barman"
 	case as[methodError](err):
 		return http.StatusMethodNotAllowed, "method-not-allowed", "Method not allowed"
+	case is(errRange):
+		return http.StatusRequestedRangeNotSatisfiable, "bad-range", "Range outside of what there is"
 	case is(errNotAcceptable):
 		return http.StatusNotAcceptable, "not-acceptable", "Not acceptable"
 	case is(errMediaType):
@@ -159,7 +162,7 @@ func (h *handler) problem(w http.ResponseWriter, r *request, err error) {
 		log.Error("request refused")
 	}
 	p := problem{
-		Type: "urn:barback:" + slug, Title: title, Status: status, Detail: detail, Instance: r.URL.Path, RequestID: r.id,
+		Type: "urn:barback:" + slug, Title: title, Status: status, Detail: detail, Instance: r.asked, RequestID: r.id,
 		Error: fmt.Sprintf("%d %s: %s", status, http.StatusText(status), detail),
 	}
 	if e, ok := errors.AsType[*barman.InvalidError](err); ok {
@@ -174,6 +177,7 @@ func (h *handler) problem(w http.ResponseWriter, r *request, err error) {
 	if e, ok := errors.AsType[*operation.TransitionError](err); ok {
 		p.State = string(e.From)
 	}
+	w.Header().Set("Cache-Control", "no-store")
 	if status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="barback"`)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -51,8 +52,11 @@ func localEntry(dir string) (string, error) {
 		return "", err
 	}
 	defer func() { _ = d.Close() }()
-	names, _ := d.Readdirnames(1)
-	return strings.Join(names, ""), nil
+	names, err := d.Readdirnames(1)
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return strings.Join(names, ""), err
 }
 
 // remoteEntry asks the target for one name in the destination. The command goes

@@ -83,7 +83,7 @@ func (m *backupMeter) measure() (done, total int64) {
 	list, _ := m.c.Barman.Backups(m.op.Server)
 	var mine *barman.Backup
 	for i, b := range list {
-		if _, old := m.before[b.ID]; !old {
+		if !made(m.before[b.ID]) && b.Status != "FAILED" {
 			mine = &list[i]
 		} else if b.Status == "DONE" && b.Size > 0 {
 			total = b.Size

@@ -21,6 +21,10 @@ func (c *Config) backups(op operation.Operation) map[string]string {
 	return found
 }
 
+// made reports whether a backup of that status was there to stay. Barman's IDs are seconds: one that was
+// broken off may have left its ID to the next.
+func made(status string) bool { return status == "DONE" || status == "WAITING_FOR_WALS" }
+
 // madeBackup is the backup that this operation made, and what Barman's catalog says of it:
 // one that was not there before, and that Barman named in its output (another may have been
 // started beside it, by hand).
@@ -35,7 +39,7 @@ func (c *Config) madeBackup(op operation.Operation, before map[string]string) op
 	defer func() { _ = f.Close() }()
 	head, _ := io.ReadAll(io.LimitReader(f, 64<<10)) // Barman names the backup in its first lines
 	for id, status := range c.backups(op) {
-		if _, old := before[id]; !old && bytes.Contains(head, []byte(id)) {
+		if !made(before[id]) && bytes.Contains(head, []byte(id)) {
 			return operation.Result{BackupID: id, BackupStatus: status}
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 
@@ -127,7 +128,10 @@ func (c *Config) work(ctx context.Context, task *Task, log logrus.FieldLogger) (
 
 // perform marks the operation running, looks at its destination and runs Barman.
 func (c *Config) perform(ctx context.Context, task *Task, log logrus.FieldLogger) (outcome, error) {
-	op, err := c.Store.Start(task.ID, os.Getenv("INVOCATION_ID"))
+	op, err := c.begin(ctx, task.ID, log)
+	if ctx.Err() != nil {
+		return stopped(ctx), nil //nolint:nilerr // the context's cause is the outcome
+	}
 	if err != nil {
 		return outcome{}, err
 	}
@@ -161,11 +165,53 @@ func (c *Config) queue(ctx context.Context, id operation.ID) (release func(), er
 	if err != nil {
 		return nothing, fmt.Errorf("wait for other operations: %w", err)
 	}
+	if err := c.predecessors(ctx, op); err != nil {
+		return own, fmt.Errorf("wait for other operations: %w", err)
+	}
 	leave, err := slot(ctx, c.Store.Slots(), c.MaxParallel)
 	if err != nil {
 		return own, fmt.Errorf("wait for a slot: %w", err)
 	}
 	return func() { leave(); own() }, nil
+}
+
+// begin marks the operation running. A disk that is full at this moment is waited for: a
+// nightly backup must not be lost to a second without space.
+func (c *Config) begin(ctx context.Context, id operation.ID, log logrus.FieldLogger) (operation.Operation, error) {
+	for {
+		op, err := c.Store.Start(id, os.Getenv("INVOCATION_ID"))
+		if !errors.Is(err, unix.ENOSPC) && !errors.Is(err, unix.EDQUOT) {
+			return op, err
+		}
+		log.WithError(err).Error("the operation waits for space to record its start")
+		select {
+		case <-ctx.Done():
+			return op, err
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// predecessors waits for what killed runners left: the kernel gave the lock of their resource
+// back at once, but their Barman may still be cleaning up. Reading them settles them.
+func (c *Config) predecessors(ctx context.Context, op operation.Operation) error {
+	for op.Resource() != "" {
+		active, err := c.Store.Active()
+		if err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(active, func(o operation.Operation) bool {
+			return o.ID != op.ID && o.Resource() == op.Resource() && !o.StartedAt.IsZero()
+		}) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	return nil
 }
 
 // judgeEnd decides what Barman's end means. Only exit code 0 is a success, also

@@ -39,6 +39,7 @@ func fastCGI(ctx context.Context, l net.Listener, h http.Handler) error {
 	}))
 	counted.drain(connectionGrace)
 	inHand.Wait()
+	counted.drain(connectionGrace) // what a handler wrote last goes out after it has returned
 	if ctx.Err() != nil && errors.Is(err, net.ErrClosed) {
 		return nil
 	}

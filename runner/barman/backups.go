@@ -27,6 +27,7 @@ type Backup struct {
 	Data    string // folder of the copy
 
 	Tablespaces []Tablespace
+	Err         error // why its backup.info cannot be read
 }
 
 // Tablespace is one beside the data folder, and where it was when the backup was made.
@@ -58,13 +59,14 @@ func (c *config) backups(server string) ([]Backup, error) {
 		base = d
 	}
 	found := map[string]Backup{}
-	for _, pattern := range []string{filepath.Join(base, "*", "backup.info"), filepath.Join(dir, "meta", "*-backup.info")} {
-		paths, _ := filepath.Glob(pattern)
-		for _, path := range paths {
-			id := filepath.Base(filepath.Dir(path))
-			if n, ok := strings.CutSuffix(filepath.Base(path), "-backup.info"); ok && n != "" {
-				id = n
+	for _, layout := range []struct{ dir, before, after string }{{base, "", "/backup.info"}, {filepath.Join(dir, "meta"), "-backup.info", ""}} {
+		entries, _ := os.ReadDir(layout.dir)
+		for _, e := range entries {
+			id, ok := strings.CutSuffix(e.Name(), layout.before)
+			if !ok {
+				continue
 			}
+			path := filepath.Join(layout.dir, e.Name()) + layout.after
 			if !backupID.MatchString(id) {
 				continue
 			}
@@ -74,7 +76,7 @@ func (c *config) backups(server string) ([]Backup, error) {
 				continue // deleted in this moment
 			}
 			if err != nil {
-				return nil, err
+				b = Backup{ID: id, Status: "UNREADABLE", Err: err} // one of them hides no other
 			}
 			found[id] = b
 		}
@@ -191,7 +193,7 @@ func pick(list []Backup, id string) (Backup, bool) {
 	}
 	var named []Backup
 	for _, b := range list {
-		if b.Name == id {
+		if b.usable() && b.Name == id { // Barman, too, looks for names among these alone
 			named = append(named, b)
 		}
 	}

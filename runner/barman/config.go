@@ -90,9 +90,13 @@ func (c *config) included(global section) []string {
 	if dir == "" {
 		return nil
 	}
-	paths, _ := filepath.Glob(filepath.Join(dir, "*.conf"))
-	paths = slices.DeleteFunc(paths, func(p string) bool { return strings.HasPrefix(filepath.Base(p), ".") })
-	slices.Sort(paths)
+	var paths []string
+	entries, _ := os.ReadDir(dir) // sorted
+	for _, e := range entries {
+		if name := e.Name(); strings.HasSuffix(name, ".conf") && !strings.HasPrefix(name, ".") {
+			paths = append(paths, filepath.Join(dir, name))
+		}
+	}
 	return paths
 }
 
@@ -140,16 +144,6 @@ func truth(v string, def bool) bool {
 		return true
 	case "false", "f", "no", "0", "off":
 		return false
-	}
-	return def
-}
-
-// option is a server's option: its own, else the global one, else def.
-func (c *config) option(server, name, def string) string {
-	for _, s := range []section{c.servers[server], c.global} {
-		if v, ok := s[name]; ok && v != "" {
-			return v
-		}
 	}
 	return def
 }

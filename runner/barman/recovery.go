@@ -104,6 +104,8 @@ func (c *Client) sshCommand(r Request) (ssh, host string, err error) {
 		return "", "", invalid(notMet, "remote_ssh_command", "is missing; \"local\": true restores on the Barman host itself")
 	case local:
 		return "", "", nil
+	case c.Policy.AllowRawSSHCommand && strings.TrimSpace(ssh) == "":
+		return "", "", refused("remote_ssh_command", "is empty; \"local\": true restores on the Barman host itself")
 	case c.Policy.AllowRawSSHCommand:
 		return ssh, ssh, checkWord("remote_ssh_command", ssh)
 	}
@@ -150,6 +152,7 @@ func (c *Client) checkDestination(member, dest string) error {
 
 // resolved follows the symbolic links in the part of path that exists.
 func resolved(path string) string {
+	path = filepath.Clean(path)
 	for dir, rest := path, ""; ; dir, rest = filepath.Dir(dir), filepath.Join(filepath.Base(dir), rest) {
 		if real, err := filepath.EvalSymlinks(dir); err == nil {
 			return filepath.Join(real, rest)

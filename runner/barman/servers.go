@@ -70,6 +70,11 @@ func (c *Client) Overview() ([]Overview, error) {
 		if o.Err = err; len(backups) > 0 {
 			o.Last = &backups[len(backups)-1]
 		}
+		for _, b := range backups {
+			if o.Err == nil {
+				o.Err = b.Err
+			}
+		}
 		list = append(list, o)
 	}
 	return list, nil
@@ -91,8 +96,8 @@ func (c *config) server(name string) Server {
 	model, _ := os.ReadFile(filepath.Join(c.directory(name), ".active-model.auto")) // #nosec G304 -- Barman's own file
 	return Server{
 		Name:        name,
-		Description: c.option(name, "description", ""),
-		Active:      truth(c.option(name, "active", ""), true),
+		Description: c.servers[name]["description"],
+		Active:      truth(c.servers[name]["active"], true),
 		Passive:     c.servers[name]["primary_ssh_command"] != "",
 		ActiveModel: strings.TrimSpace(string(model)),
 	}

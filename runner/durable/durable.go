@@ -19,7 +19,7 @@ import (
 // What root writes belongs to the owner of the directory, so that an administrator's
 // command does not lock the service out of its own files.
 func WriteFile(path string, data []byte, perm fs.FileMode) (err error) {
-	dir, name := filepath.Split(path)
+	dir, name := filepath.Dir(path), filepath.Base(path)
 	f, err := os.CreateTemp(dir, "."+name+".*")
 	if err != nil {
 		return err

@@ -45,6 +45,9 @@ func (e *KeyError) Error() string {
 // processes. The same request again (by its Idempotency-Key, or an identical recovery that has not
 // ended) gives back the operation that there is, and no lock.
 func (s *Store) Admit(op Operation) (Operation, *os.File, error) {
+	if _, err := s.Active(); err != nil { // settles the dead before the gate, where others would wait for it
+		return Operation{}, nil, err
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), gateTimeout)
 	defer cancel()
 	gate := flock.New(filepath.Join(s.root, "admission.lock"))

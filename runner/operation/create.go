@@ -147,7 +147,8 @@ func (s *Store) discard(id ID) error {
 			_ = os.Remove(s.keyFile(op.Key))
 		}
 	}
-	return os.RemoveAll(old)
+	_ = os.RemoveAll(old) // what is left is swept by the next request
+	return nil
 }
 
 // sweep removes what processes that were killed left behind. The caller holds the

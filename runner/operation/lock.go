@@ -38,7 +38,7 @@ func held(path string) (bool, error) {
 // lockState waits for the state lock of the record in dir. One lock object per
 // acquisition: gofrs/flock says yes to every goroutine that shares one.
 func lockState(dir string) (unlock func(), err error) {
-	l := flock.New(dir+"/state.lock", flock.SetFlag(os.O_RDWR))
+	l := flock.New(dir+"/state.lock", flock.SetFlag(os.O_CREATE|os.O_RDWR), flock.SetPermissions(0o640))
 	if err := l.Lock(); err != nil {
 		return nil, err
 	}

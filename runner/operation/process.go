@@ -117,11 +117,11 @@ func (op *Operation) remains() []int {
 }
 
 // marked reports whether the process carries the marker of operation id. One
-// that hides its environment (ssh with loaded keys does) is taken for ours if it
-// is of our user: its session says so already.
+// that hides its environment (ssh with loaded keys does), or has none because it is in the middle of
+// an execve(2), is taken for ours if it is of our user: its session says so already.
 func marked(pid int, id ID) bool {
 	env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
-	if errors.Is(err, os.ErrPermission) {
+	if errors.Is(err, os.ErrPermission) || err == nil && len(env) == 0 {
 		var st unix.Stat_t
 		return unix.Stat(fmt.Sprintf("/proc/%d", pid), &st) == nil && (int(st.Uid) == os.Geteuid() || st.Uid == 0)
 	}

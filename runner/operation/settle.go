@@ -1,7 +1,9 @@
 package operation
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"time"
 )
@@ -43,8 +45,8 @@ func (s *Store) settled(op Operation, patience, grace time.Duration, cause strin
 	}
 	lock := filepath.Join(s.dir(op.ID), "lock")
 	locked, err := held(lock)
-	if err != nil {
-		return op // removed in this moment, or no descriptors: a claim is all we have
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return op // no descriptors: a claim is all we have
 	}
 	// The record again, now that the lock was looked at: a runner may have noted itself in
 	// between, and been killed since.
@@ -61,7 +63,7 @@ func (s *Store) settled(op Operation, patience, grace time.Duration, cause strin
 			return op // never "failed" while anything of it runs
 		}
 	}
-	if locked, err := held(lock); err != nil || locked {
+	if locked, err := held(lock); locked || err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return op
 	}
 	return s.interrupt(op, cause)

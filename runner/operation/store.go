@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -124,10 +125,10 @@ func (s *Store) Settle(id ID, patience, grace time.Duration, cause string) (Oper
 func (s *Store) read(id ID) (Operation, error) {
 	b, err := os.ReadFile(filepath.Join(s.dir(id), "operation.json"))
 	if err != nil {
-		if _, statErr := os.Stat(s.dir(id)); statErr == nil && errors.Is(err, fs.ErrNotExist) {
-			return damaged(id, errors.New("operation.json is missing")), nil
+		if _, statErr := os.Lstat(s.dir(id)); errors.Is(err, fs.ErrNotExist) && errors.Is(statErr, fs.ErrNotExist) {
+			return Operation{}, ErrNotFound
 		}
-		return Operation{}, notFound(id, err)
+		return damaged(id, err), nil
 	}
 	op, err := decode(id, b)
 	if err != nil {
@@ -267,18 +268,19 @@ func (s *Store) load(ids []ID, err error) ([]Operation, error) {
 	if err != nil {
 		return nil, err
 	}
-	ops := make([]Operation, 0, len(ids))
-	for _, id := range ids {
-		op, err := s.Load(id)
-		if errors.Is(err, ErrNotFound) {
-			continue
-		}
+	ops := make([]Operation, len(ids))
+	var dead sync.WaitGroup // a look at a dead runner may take a second: all of them together, not one by one
+	for i, id := range ids {
+		op, err := s.read(id)
 		if err != nil {
-			return nil, err
+			continue // it vanished meanwhile
 		}
-		ops = append(ops, op)
+		if ops[i] = op; !op.State.Final() {
+			dead.Go(func() { ops[i] = s.settled(op, lookPatience, lookGrace, "") })
+		}
 	}
-	return ops, nil
+	dead.Wait()
+	return slices.DeleteFunc(ops, func(op Operation) bool { return op.ID == "" }), nil
 }
 
 func (s *Store) ids(sub string) ([]ID, error) {
