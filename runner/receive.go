@@ -20,7 +20,7 @@ type Task struct {
 }
 
 // Receive reads from the launcher's connection which operation to run, and the
-// descriptor of its lock. It is the other end of [Launcher.Launch]; the ID is all
+// descriptor of its lock. It is the other end of [Launcher.Start]; the ID is all
 // that it takes from there, everything else is read from disk.
 func Receive(conn *net.UnixConn) (*Task, error) {
 	if err := checkPeer(conn); err != nil {

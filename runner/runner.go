@@ -5,7 +5,7 @@
 //
 //  1. A request has checked everything that can be checked at once and writes the
 //     record, state queued, with the alive lock held (operation.Store.Create).
-//  2. [Launcher.Launch] starts a runner, "barback run": through systemd's socket
+//  2. [Launcher.Start] starts a runner, "barback run": through systemd's socket
 //     /run/barback/runner.sock if there is one, else as a detached child. It
 //     sends the operation's ID and the lock's descriptor and waits for "ok".
 //  3. The runner ([Run]) checks both, claims the operation and says "ok".

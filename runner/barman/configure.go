@@ -67,7 +67,7 @@ func (c *config) checkChange(i int, change map[string]json.RawMessage) error {
 		}
 		s, ok := v.(string)
 		if !ok {
-			return invalid("A value has the wrong type", member+"/"+name, "must be a string")
+			return invalid("A value has the wrong type", member+"/"+token(name), "must be a string")
 		}
 		text[name] = s
 	}

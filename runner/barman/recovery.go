@@ -71,16 +71,16 @@ func (c *Client) relocate(args []string, r Request, backup Backup, target *opera
 		case !ok:
 			continue
 		case !tablespaceName.MatchString(t.Name):
-			return nil, invalid("A value is not allowed", "tablespaces/"+t.Name, "a tablespace of this name cannot be moved on a command line")
+			return nil, invalid("A value is not allowed", "tablespaces/"+token(t.Name), "a tablespace of this name cannot be moved on a command line")
 		}
-		if err := c.checkDestination("tablespaces/"+t.Name, to); err != nil {
+		if err := c.checkDestination("tablespaces/"+token(t.Name), to); err != nil {
 			return nil, err
 		}
 		target.Others = append(target.Others, filepath.Clean(to))
 		args = append(args, "--tablespace="+t.Name+":"+to)
 	}
 	for name := range moved {
-		return nil, invalid("A value is not allowed", "tablespaces/"+name, "the backup has no tablespace of this name")
+		return nil, invalid("A value is not allowed", "tablespaces/"+token(name), "the backup has no tablespace of this name")
 	}
 	return args, nil
 }

@@ -123,6 +123,11 @@ func invalid(summary, member, format string, args ...any) error {
 	return &InvalidError{Summary: summary, Fields: []Field{{"/" + member, fmt.Sprintf(format, args...)}}}
 }
 
+// token is a name as one step of a JSON pointer (RFC 6901, 3).
+func token(name string) string {
+	return strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
+}
+
 // refused is invalid for a reason of policy.
 func refused(member, format string, args ...any) error {
 	return &InvalidError{Summary: "The request is not allowed here", Policy: true, Fields: []Field{{"/" + member, fmt.Sprintf(format, args...)}}}
