@@ -102,6 +102,9 @@ func (op *Operation) remains() []int {
 	if boot, err := bootID(); err != nil || boot != op.Runner.BootID {
 		return nil
 	}
+	if st, err := readStat(op.Runner.PID); err == nil && st.start != op.Runner.StartTime {
+		return nil // the number was given away, which it is not while the session has members
+	}
 	var pids []int
 	entries, _ := os.ReadDir("/proc")
 	for _, e := range entries {
@@ -116,12 +119,12 @@ func (op *Operation) remains() []int {
 	return pids
 }
 
-// marked reports whether the process carries the marker of operation id. One
-// that hides its environment (ssh with loaded keys does), or has none because it is in the middle of
-// an execve(2), is taken for ours if it is of our user: its session says so already.
+// marked reports whether the process carries the marker of operation id. One whose environment
+// cannot be read (ssh with loaded keys hides it, in the middle of execve(2) or exit_group(2) there is none)
+// is taken for ours if it is of our user: its session says so already.
 func marked(pid int, id ID) bool {
 	env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
-	if errors.Is(err, os.ErrPermission) || err == nil && len(env) == 0 {
+	if err != nil || len(env) == 0 {
 		var st unix.Stat_t
 		return unix.Stat(fmt.Sprintf("/proc/%d", pid), &st) == nil && (int(st.Uid) == os.Geteuid() || st.Uid == 0)
 	}

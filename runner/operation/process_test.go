@@ -184,6 +184,17 @@ func TestRemains(t *testing.T) {
 		}
 		pids[name] = pid
 	}
+	for name, pid := range pids { // in the middle of its exec a process has no environment, and counts as ours
+		for comm := ""; comm != "sleep\n"; {
+			data, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+			if comm = string(data); err != nil {
+				t.Fatalf("the process %q is gone: %v", name, err)
+			}
+		}
+		for env := []byte(nil); len(env) == 0; {
+			env, _ = os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+		}
+	}
 	ours, unmarked, another, longer := pids["ours"], pids["unmarked"], pids["another"], pids["longer"]
 	daemon := startSession(t, id, "echo $$; exec sleep 300", nil) // receive-wal makes a session of its own
 	op := Operation{ID: id, Runner: p.record(t)}

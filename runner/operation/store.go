@@ -122,19 +122,26 @@ func (s *Store) Settle(id ID, patience, grace time.Duration, cause string) (Oper
 	return s.settled(op, patience, grace, cause), nil
 }
 
+// read is the record as it stands; one that cannot be read comes back as damaged.
 func (s *Store) read(id ID) (Operation, error) {
+	op, err := s.parse(id)
+	if err == nil || errors.Is(err, ErrNotFound) {
+		return op, err
+	}
+	return damaged(id, err), nil
+}
+
+// parse is read with the error as it is: who goes on to change the record must not take one that cannot
+// be read at this moment for final.
+func (s *Store) parse(id ID) (Operation, error) {
 	b, err := os.ReadFile(filepath.Join(s.dir(id), "operation.json"))
 	if err != nil {
 		if _, statErr := os.Lstat(s.dir(id)); errors.Is(err, fs.ErrNotExist) && errors.Is(statErr, fs.ErrNotExist) {
 			return Operation{}, ErrNotFound
 		}
-		return damaged(id, err), nil
+		return Operation{}, err
 	}
-	op, err := decode(id, b)
-	if err != nil {
-		return damaged(id, err), nil
-	}
-	return op, nil
+	return decode(id, b)
 }
 
 // Update changes a record under its state lock and makes the change durable. A
@@ -145,9 +152,15 @@ func (s *Store) Update(id ID, change func(*Operation) error) (Operation, error) 
 		return Operation{}, notFound(id, err)
 	}
 	defer unlock()
-	op, err := s.read(id)
-	if err != nil {
+	op, err := s.parse(id)
+	if errors.Is(err, ErrNotFound) {
 		return Operation{}, err
+	}
+	if as, ok := errors.AsType[*fs.PathError](err); ok && !errors.Is(as, fs.ErrNotExist) {
+		return Operation{}, s.wrap(fmt.Errorf("update operation %s: %w", id, err)) // it may be whole: nobody knows at this moment
+	}
+	if err != nil {
+		return damaged(id, err), nil
 	}
 	if op.State.Final() {
 		return op, nil
