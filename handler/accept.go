@@ -59,22 +59,18 @@ func (h *handler) start(w http.ResponseWriter, r *request, kind barman.Kind, req
 	}
 	if op.CreatedAt.Before(began) { // it was there already
 		w.Header().Set("Idempotent-Replayed", "true")
-		return h.acceptedAfterWait(w, r, op)
+		return h.accepted(w, r, op)
 	}
 	h.Log.WithFields(map[string]any{"request": r.id, "operation": string(op.ID), "type": op.Type, "server": op.Server, "user": r.who.Name}).Info("operation accepted")
-	return h.acceptedAfterWait(w, r, op)
+	return h.accepted(w, r, op)
 }
 
-func (h *handler) acceptedAfterWait(w http.ResponseWriter, r *request, op operation.Operation) error {
+// accepted answers 202 with an operation to poll, after the wait that the client prefers.
+func (h *handler) accepted(w http.ResponseWriter, r *request, op operation.Operation) error {
 	op, err := h.waited(w, r, op)
 	if err != nil {
 		return err
 	}
-	return h.accepted(w, r, op)
-}
-
-// accepted answers 202 with an operation to poll.
-func (h *handler) accepted(w http.ResponseWriter, r *request, op operation.Operation) error {
 	v := h.view(op)
 	w.Header().Set("Location", v.Links["self"])
 	w.Header().Set("Operation-Location", v.Links["self"])

@@ -18,7 +18,7 @@ func (h *handler) cancel(w http.ResponseWriter, r *request) error {
 	if op, err = h.Launcher.Cancel(op.ID, r.who.Name); err != nil {
 		return err
 	}
-	return h.acceptedAfterWait(w, r, op)
+	return h.accepted(w, r, op)
 }
 
 // retry handles "POST …/operations/ID/retry": a new operation with the same request, checked
