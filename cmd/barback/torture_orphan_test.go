@@ -3,7 +3,9 @@ package main
 import (
 	"fmt"
 	"net/http"
+	"os"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -26,20 +28,22 @@ func (l *lab) begun(id string) {
 func (l *lab) widow(ids ...string) {
 	l.t.Helper()
 	var pids []int
-	runners := func() []int {
-		pids = nil
-		for _, p := range l.cast() {
-			if p.part == partRunner && slices.Contains(ids, p.id) {
-				pids = append(pids, p.pid)
-			}
+	for _, p := range l.cast() {
+		if p.part == partRunner && slices.Contains(ids, p.id) {
+			pids = append(pids, p.pid)
 		}
-		return pids
 	}
-	if len(runners()) != len(ids) {
+	if len(pids) != len(ids) {
 		l.t.Fatalf("%d operations have %d runners", len(ids), len(pids))
 	}
 	kill(l.t, pids...)
-	eventually(l.t, 5*time.Second, func() string { return fmt.Sprintf("runners live: %v", pids) }, func() bool { return len(runners()) == 0 })
+	// A process loses its command line before it is dead.
+	eventually(l.t, 5*time.Second, func() string { return fmt.Sprintf("runners live: %v", pids) }, func() bool {
+		return !slices.ContainsFunc(pids, func(pid int) bool {
+			stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+			return err == nil && !strings.Contains(string(stat), ") Z ")
+		})
+	})
 }
 
 // TestTortureOrphans: runners are killed whose Barmans do not hear SIGTERM.

@@ -30,13 +30,14 @@ func Self() (*Process, error) {
 }
 
 // alive reports whether p still runs: the same pid with another start time, or
-// of an earlier boot, is somebody else. A zombie is dead.
+// of an earlier boot, is somebody else. One that is exiting is dead: it does nothing any more,
+// however long the kernel still takes to close its files.
 func (p *Process) alive() bool {
 	if boot, err := bootID(); err != nil || boot != p.BootID {
 		return false
 	}
 	st, err := readStat(p.PID)
-	return err == nil && st.start == p.StartTime && st.state != 'Z'
+	return err == nil && st.start == p.StartTime && st.state != 'Z' && st.flags&exiting == 0
 }
 
 // Signal sends sig to p if p still runs.
@@ -55,8 +56,17 @@ func bootID() (string, error) {
 type stat struct {
 	state   byte
 	session int
+	flags   uint64
+	threads int
 	start   uint64
 }
+
+// exiting is PF_EXITING of the kernel's include/linux/sched.h.
+const exiting = 0x4
+
+// over reports whether the process holds nothing any more: a zombie whose other threads still
+// exit has its files, and their locks, until the last of them is through.
+func (st stat) over() bool { return st.state == 'X' || st.state == 'Z' && st.threads <= 1 }
 
 func readStat(pid int) (stat, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)) // #nosec G703 -- a number below /proc
@@ -75,8 +85,10 @@ func parseStat(b []byte) (stat, error) {
 		return stat{}, errors.New("proc stat: too short")
 	}
 	session, err1 := strconv.Atoi(f[3])
-	start, err2 := strconv.ParseUint(f[19], 10, 64)
-	return stat{f[0][0], session, start}, errors.Join(err1, err2)
+	flags, err2 := strconv.ParseUint(f[6], 10, 64)
+	threads, err3 := strconv.Atoi(f[17])
+	start, err4 := strconv.ParseUint(f[19], 10, 64)
+	return stat{f[0][0], session, flags, threads, start}, errors.Join(err1, err2, err3, err4)
 }
 
 func cutLast(b []byte, c byte) (before, after []byte, ok bool) {
@@ -112,7 +124,7 @@ func (op *Operation) remains() []int {
 		if err != nil || pid == os.Getpid() || pid == op.Runner.PID {
 			continue
 		}
-		if st, err := readStat(pid); err == nil && st.session == op.Runner.PID && st.state != 'Z' && st.state != 'X' && marked(pid, op.ID) {
+		if st, err := readStat(pid); err == nil && st.session == op.Runner.PID && !st.over() && marked(pid, op.ID) {
 			pids = append(pids, pid)
 		}
 	}

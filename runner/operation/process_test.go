@@ -17,7 +17,7 @@ import (
 
 func TestParseStat(t *testing.T) {
 	fields := "S 1 4242 4243 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 987654321 1000 200 18446744073709551615"
-	want := stat{state: 'S', session: 4243, start: 987654321}
+	want := stat{state: 'S', session: 4243, flags: 4194560, threads: 1, start: 987654321}
 	for _, tc := range []struct{ name, command string }{
 		{"a plain name", "barman"},
 		{"blanks", "tmux: server"},
@@ -38,6 +38,7 @@ func TestParseStat(t *testing.T) {
 		{"no bracket", "4242 barman " + fields},
 		{"cut off", "4242 (barman) S 1 4242 4243"},
 		{"cut off before the start time", "4242 (barman) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18"},
+		{"letters for the flags", "4242 (barman) " + strings.Replace(fields, "4194560", "x", 1)},
 		{"letters for the session", "4242 (barman) " + strings.Replace(fields, "4243", "x", 1)},
 		{"a negative start time", "4242 (barman) " + strings.Replace(fields, "987654321", "-1", 1)},
 	} {
@@ -228,6 +229,44 @@ func TestRemains(t *testing.T) {
 		if tc.change(&op); len(op.remains()) != 0 {
 			t.Errorf("remains %s = %v, want none", tc.name, op.remains())
 		}
+	}
+}
+
+// init makes this binary a process whose first thread is gone and another lives, where the environment says so.
+func init() {
+	if os.Getenv("BARBACK_TEST_HEADLESS") == "" {
+		return
+	}
+	go func() {
+		for { // until the first thread is a zombie
+			if st, err := readStat(os.Getpid()); err == nil && st.state == 'Z' {
+				break
+			}
+		}
+		fmt.Println(os.Getpid())
+		select {}
+	}()
+	_, _, _ = syscall.RawSyscall(syscall.SYS_EXIT, 0, 0, 0) // of this thread alone; inits run on the first
+}
+
+// A process that is killed is a zombie before its last thread has closed its files: it is not over before that.
+func TestAZombieWithLivingThreadsIsNotOver(t *testing.T) {
+	const id = ID("20260102T030405-0az9kx")
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := startSession(t, id, "BARBACK_TEST_HEADLESS=1 '"+exe+"' & wait", nil)
+	headless := p.pid(t)
+	op := Operation{ID: id, Runner: p.record(t)}
+	if got := op.remains(); !slices.Equal(got, []int{headless}) {
+		t.Errorf("remains = %v, want %d", got, headless)
+	}
+	if !op.EndRemains(0, 50*time.Millisecond) {
+		t.Error("EndRemains = false, want it ended")
+	}
+	if st, err := readStat(headless); err == nil && !st.over() {
+		t.Errorf("the process is %+v after EndRemains, want it over", st)
 	}
 }
 

@@ -63,10 +63,24 @@ func (s *Store) settled(op Operation, patience, grace time.Duration, cause strin
 			return op // never "failed" while anything of it runs
 		}
 	}
-	if locked, err := held(lock); locked || err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if !freed(lock, lookGrace) {
 		return op
 	}
 	return s.interrupt(op, cause)
+}
+
+// freed waits until nobody holds the lock: the kernel closes the files of a process that was killed
+// a moment after it stopped running. Without descriptors nothing is known, and a claim is a claim.
+func freed(lock string, limit time.Duration) bool {
+	for end := time.Now().Add(limit); ; time.Sleep(5 * time.Millisecond) {
+		locked, err := held(lock)
+		if err != nil || !locked {
+			return err == nil || errors.Is(err, fs.ErrNotExist)
+		}
+		if time.Now().After(end) {
+			return false
+		}
+	}
 }
 
 // interrupt records the end of an operation that nobody works on any more. If
