@@ -18,7 +18,15 @@ import (
 // A failed fsync means that the data is lost: it is never tried again on the same file.
 // What root writes belongs to the owner of the directory, so that an administrator's
 // command does not lock the service out of its own files.
-func WriteFile(path string, data []byte, perm fs.FileMode) (err error) {
+func WriteFile(path string, data []byte, perm fs.FileMode) error {
+	return Write(path, perm, func(f *os.File) error {
+		_, err := f.Write(data)
+		return err
+	})
+}
+
+// Write is [WriteFile] of what fill writes.
+func Write(path string, perm fs.FileMode, fill func(*os.File) error) (err error) {
 	dir, name := filepath.Dir(path), filepath.Base(path)
 	f, err := os.CreateTemp(dir, "."+name+".*")
 	if err != nil {
@@ -29,7 +37,7 @@ func WriteFile(path string, data []byte, perm fs.FileMode) (err error) {
 			_ = os.Remove(f.Name())
 		}
 	}()
-	if err := errors.Join(fill(f, data, perm), f.Close()); err != nil {
+	if err := errors.Join(complete(f, fill, perm), f.Close()); err != nil {
 		return err
 	}
 	if err := os.Rename(f.Name(), path); err != nil {
@@ -69,8 +77,8 @@ func WriteReserved(path, reserved string, data []byte) error {
 	return SyncDir(filepath.Dir(path))
 }
 
-func fill(f *os.File, data []byte, perm fs.FileMode) error {
-	if _, err := f.Write(data); err != nil {
+func complete(f *os.File, fill func(*os.File) error, perm fs.FileMode) error {
+	if err := fill(f); err != nil {
 		return err
 	}
 	if err := f.Chmod(perm); err != nil {

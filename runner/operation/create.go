@@ -141,7 +141,7 @@ func (s *Store) discard(id ID) error {
 	if err := os.Rename(s.dir(id), old); err != nil {
 		return notFound(id, err)
 	}
-	s.closed(id)
+	s.forget(id)
 	if op.Key != "" {
 		if data, err := os.ReadFile(s.keyFile(op.Key)); err == nil && strings.TrimSpace(string(data)) == string(id) {
 			_ = os.Remove(s.keyFile(op.Key))
@@ -161,7 +161,9 @@ func (s *Store) sweep() {
 	ids, _ := s.ids("active")
 	for _, id := range ids {
 		if _, err := os.Lstat(s.dir(id)); errors.Is(err, fs.ErrNotExist) {
-			s.closed(id)
+			s.forget(id)
+		} else if op, err := s.parse(id); err == nil && op.State.Final() {
+			s.closed(op) // who recorded its end could not
 		}
 	}
 }

@@ -15,8 +15,12 @@
 //	  operations/ID/output.log      what Barman printed, stdout and stderr in one
 //	  operations/ID/progress.json   how far Barman's copy is, written by the runner now and then; not durable, and of no meaning after the end
 //	  operations/ID/runner.log      the runner's own log where no journal has it; often empty
+//	  index                         a line for each operation that has ended, in the order of their ends; lists read it from behind. Made anew from the records when it is missing or damaged
+//	  index.lock                    held for the moment of a change to the index; empty
+//	  archive/YYYYMM.zip            records of that month, moved there by "barback prune"; replaced whole
+//	  archive/lock                  held while archives change; empty
 //	  drafts/                       records being made or removed; swept under the admission lock
-//	  active/ID                     empty; there for every operation whose end is not recorded yet
+//	  active/ID                     empty; there for every operation whose end is not in the index yet
 //	  admission.lock                held while a request is compared with what is at work, and recorded
 //	  keys/HASH                     the ID of the operation that an Idempotency-Key stands for
 //	  slots/queue, slots/N          locks that hold the number of running operations down
@@ -52,6 +56,19 @@
 // directory: a crash or a full disk leaves the old record or the new one. The last
 // change of all is written into a file whose blocks were reserved when the record was
 // made, so that a full disk cannot keep the end of an operation from being recorded.
+//
+// # Lists
+//
+// A line of the index has the fields ID, the highest ID so far, "live" or "archived", state, type, server, who asked
+// (tabs, newlines and backslashes as \t, \n, \\), then as nanoseconds since 1970 the acceptance and the end, size and
+// modification time of operation.json, and the CRC-32 of all that in hexadecimal; tabs between. Because of the second field a
+// reader that goes backwards knows when nothing newer can come. The line is on the disk before active/ID is removed, and a
+// reader looks at active first: no operation is ever in neither. What stands behind the last newline is not there.
+//
+// # Archives
+//
+// An archive holds folders as they were below operations, without the locks. A record is removed from there when
+// the archive with it is on the disk and was read back; until then it is in both.
 //
 // # Versions
 //

@@ -5,13 +5,14 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
 )
 
-// entry is what the model knows of one operation.
-type entry struct {
+// modelled is what the model knows of one operation.
+type modelled struct {
 	op    Operation // as the last change left it
 	lock  *os.File  // nil: released
 	taken bool      // claimed
@@ -24,7 +25,7 @@ type model struct {
 	rnd     *rand.Rand
 	stores  []*Store // as many processes would have
 	dir     string
-	entries map[ID]*entry
+	entries map[ID]*modelled
 	trace   []string
 }
 
@@ -35,7 +36,7 @@ func (m *model) note(format string, args ...any) {
 }
 
 // pick is one of the operations; nil if there is none.
-func (m *model) pick() *entry {
+func (m *model) pick() *modelled {
 	ids := make([]ID, 0, len(m.entries))
 	for id := range m.entries {
 		ids = append(ids, id)
@@ -57,10 +58,10 @@ func (m *model) create() {
 	if m.entries[op.ID] != nil {
 		m.t.Fatalf("Create gave %s a second time", op.ID)
 	}
-	m.entries[op.ID] = &entry{op: op, lock: lock}
+	m.entries[op.ID] = &modelled{op: op, lock: lock}
 }
 
-func (m *model) move(e *entry, to State) {
+func (m *model) move(e *modelled, to State) {
 	m.note("%s: %s → %s", e.op.ID, e.op.State, to)
 	was := e.op.State
 	allowed := slices.Contains(transitions[was], to) || was == to
@@ -88,7 +89,7 @@ func (m *model) move(e *entry, to State) {
 	}
 }
 
-func (m *model) withdraw(e *entry) {
+func (m *model) withdraw(e *modelled) {
 	m.note("withdraw %s", e.op.ID)
 	err := m.store().Withdraw(e.op.ID)
 	if e.taken {
@@ -107,7 +108,7 @@ func (m *model) withdraw(e *entry) {
 	}
 }
 
-func (m *model) claim(e *entry) {
+func (m *model) claim(e *modelled) {
 	m.note("claim %s", e.op.ID)
 	err := m.store().Claim(e.op.ID)
 	if e.taken != errors.Is(err, ErrClaimed) || !e.taken && err != nil {
@@ -116,7 +117,7 @@ func (m *model) claim(e *entry) {
 	e.taken = true
 }
 
-func (m *model) release(e *entry) {
+func (m *model) release(e *modelled) {
 	if e.lock != nil {
 		m.note("release %s", e.op.ID)
 		_ = e.lock.Close()
@@ -124,10 +125,56 @@ func (m *model) release(e *entry) {
 	}
 }
 
+func (m *model) delete(e *modelled) {
+	m.note("delete %s", e.op.ID)
+	err := m.store().Delete(e.op.ID)
+	if e.lock == nil { // the look ended it
+		e.op.State = Interrupted
+	}
+	refused := (*TransitionError)(nil)
+	if final := e.final != "" || e.op.State.Final(); final && err != nil || !final && !errors.As(err, &refused) {
+		m.t.Fatalf("Delete of a %s operation = %v", e.op.State, err)
+	}
+	if err == nil {
+		m.release(e)
+		delete(m.entries, e.op.ID)
+	}
+}
+
+// keepHouse does what concerns all records at once, or harms the index.
+func (m *model) keepHouse() {
+	index := filepath.Join(m.dir, "index")
+	switch m.rnd.IntN(5) {
+	case 0:
+		m.note("the index is gone")
+		_ = os.Remove(index)
+	case 1:
+		m.note("a writer of the index died")
+		f, err := os.OpenFile(index, os.O_WRONLY|os.O_APPEND, 0)
+		if err == nil {
+			_, _ = f.WriteString("20260102T0304")
+			_ = f.Close()
+		}
+	case 2:
+		m.note("the index is damaged")
+		if data, err := os.ReadFile(index); err == nil && len(data) > 0 {
+			data[m.rnd.IntN(len(data))] ^= 1
+			_ = os.WriteFile(index, data, 0o640)
+		}
+	default:
+		keep := m.rnd.IntN(6) + 1
+		m.note("prune to %d", keep)
+		done, err := m.store().Prune(Policy{MaxOperations: keep}, time.Now(), false)
+		if err != nil || len(done.Damaged) != 0 {
+			m.t.Fatalf("Prune = %+v, %v", done, err)
+		}
+	}
+}
+
 // step does one thing, whatever comes.
 func (m *model) step() {
 	e := m.pick()
-	what := m.rnd.IntN(10)
+	what := m.rnd.IntN(12)
 	if e == nil || what == 0 && len(m.entries) < 15 {
 		m.create()
 		return
@@ -147,6 +194,10 @@ func (m *model) step() {
 	case what == 9:
 		m.note("a new process")
 		m.stores[m.rnd.IntN(len(m.stores))] = openStore(m.t, m.dir)
+	case what == 10:
+		m.delete(e)
+	case what == 11:
+		m.keepHouse()
 	}
 }
 
@@ -154,18 +205,27 @@ func (m *model) step() {
 // the look, and a final one is the same file for ever.
 func (m *model) check() {
 	m.t.Helper()
-	ops, err := m.store().All()
-	if err != nil || len(ops) != len(m.entries) {
-		m.t.Fatalf("All = %d operations, %v, want %d", len(ops), err, len(m.entries))
+	list, more, err := m.store().List(Query{})
+	if err != nil || len(list) != len(m.entries) || more {
+		m.t.Fatalf("List = %d operations, %v, %v, want %d", len(list), more, err, len(m.entries))
 	}
+	var ops []Operation
+	for _, in := range list {
+		op, err := m.store().Load(in.ID)
+		if err != nil || op.summary() != in {
+			m.t.Fatalf("List has %+v, the record is %+v, %v", in, op.summary(), err)
+		}
+		ops = append(ops, op)
+	}
+	m.page(list)
 	open := 0
 	for i, got := range ops {
 		e := m.entries[got.ID]
 		if e == nil {
-			m.t.Fatalf("All has %s, which the model has not", got.ID)
+			m.t.Fatalf("List has %s, which the model has not", got.ID)
 		}
 		if i > 0 && ops[i-1].ID <= got.ID {
-			m.t.Fatalf("All has %s before %s, want the newest first", ops[i-1].ID, got.ID)
+			m.t.Fatalf("List has %s before %s, want the newest first", ops[i-1].ID, got.ID)
 		}
 		if e.lock == nil && !e.op.State.Final() {
 			e.op.State = Interrupted
@@ -178,7 +238,15 @@ func (m *model) check() {
 			open++
 			continue
 		}
-		now := stored(m.t, m.store(), got.ID)
+		now := ""
+		if got.Archived() {
+			data, err := m.store().archivedFile(got.ID, "operation.json")
+			if now = string(data); err != nil {
+				m.t.Fatal(err)
+			}
+		} else {
+			now = stored(m.t, m.store(), got.ID)
+		}
 		if e.final == "" {
 			e.final = now
 		}
@@ -191,6 +259,30 @@ func (m *model) check() {
 	}
 }
 
+// page asks for some of the list, and holds the answer against all of it.
+func (m *model) page(all []Summary) {
+	m.t.Helper()
+	q := Query{Limit: m.rnd.IntN(5) + 1}
+	if len(all) > 0 && m.rnd.IntN(2) == 0 {
+		q.Before = all[m.rnd.IntN(len(all))].ID
+	}
+	if len(all) > 0 && m.rnd.IntN(3) == 0 {
+		q.Since = all[m.rnd.IntN(len(all))].CreatedAt
+	}
+	if len(all) > 0 && m.rnd.IntN(3) == 0 {
+		q.Until = all[m.rnd.IntN(len(all))].CreatedAt
+	}
+	if m.rnd.IntN(2) == 0 {
+		q.Keep = func(s Summary) bool { return s.State.Final() }
+	}
+	want := slices.DeleteFunc(slices.Clone(all), func(s Summary) bool { return !q.wants(s) })
+	wantMore := len(want) > q.Limit
+	want = want[:min(q.Limit, len(want))]
+	if got, more, err := m.store().List(q); err != nil || more != wantMore || !slices.Equal(got, want) {
+		m.t.Fatalf("List(%+v) = %v, %v, %v, want %v, %v", q, got, more, err, want, wantMore)
+	}
+}
+
 // TestStoreAgainstAModel does random things through several Stores, as several processes
 // would, and holds every record against the model after each.
 func TestStoreAgainstAModel(t *testing.T) {
@@ -198,7 +290,7 @@ func TestStoreAgainstAModel(t *testing.T) {
 		seed := rand.Uint64()
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			dir := t.TempDir()
-			m := &model{t: t, rnd: rand.New(rand.NewPCG(seed, 0)), dir: dir, entries: map[ID]*entry{}}
+			m := &model{t: t, rnd: rand.New(rand.NewPCG(seed, 0)), dir: dir, entries: map[ID]*modelled{}}
 			defer func() {
 				for _, e := range m.entries {
 					m.release(e)

@@ -79,7 +79,12 @@ type Operation struct {
 	// Invocation is systemd's INVOCATION_ID of the runner's unit, by which
 	// ExecStopPost finds the operation (systemd.exec(5)).
 	Invocation string `json:"invocation,omitempty"`
+
+	archived bool
 }
+
+// Archived reports whether only an archive has the record.
+func (op *Operation) Archived() bool { return op.archived }
 
 // Failure says why an operation did not succeed, for people.
 type Failure struct {

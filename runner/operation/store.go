@@ -36,7 +36,7 @@ func Open(dir string) (*Store, error) {
 	return s, s.checkFolders()
 }
 
-var folders = []string{"operations", "active", "slots", "keys", "drafts"}
+var folders = []string{"operations", "active", "slots", "keys", "drafts", "archive"}
 
 // make makes a folder that belongs to the owner of the state directory, whoever asks first.
 func (s *Store) make(path string) error {
@@ -137,7 +137,7 @@ func (s *Store) parse(id ID) (Operation, error) {
 	b, err := os.ReadFile(filepath.Join(s.dir(id), "operation.json"))
 	if err != nil {
 		if _, statErr := os.Lstat(s.dir(id)); errors.Is(err, fs.ErrNotExist) && errors.Is(statErr, fs.ErrNotExist) {
-			return Operation{}, ErrNotFound
+			return s.fromArchive(id)
 		}
 		return Operation{}, err
 	}
@@ -189,7 +189,7 @@ func (s *Store) write(op Operation, data []byte) error {
 		err = durable.WriteFile(path, data, 0o640)
 	}
 	if err == nil {
-		s.closed(op.ID)
+		s.closed(op)
 	}
 	return err
 }
@@ -246,14 +246,31 @@ func (s *Store) Delete(id ID) error {
 	if !op.State.Final() {
 		return &TransitionError{id, op.State, "deleted"}
 	}
-	return s.discard(id)
+	if !op.archived {
+		if err = s.discard(id); !errors.Is(err, ErrNotFound) {
+			return err
+		}
+	}
+	err = s.unarchive(id) // it was archived before, or meanwhile
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		err = s.wrap(err)
+	}
+	return err
 }
 
-// closed takes the operation off the list of those without an end. If that
-// fails the entry is superfluous and readers pass over it.
-func (s *Store) closed(id ID) { _ = os.Remove(filepath.Join(s.root, "active", string(id))) }
+// closed moves the operation from the list of those without an end to the index. If that cannot be
+// done, readers take its end from the record, and a later request tries again ([Store.sweep]).
+func (s *Store) closed(op Operation) {
+	if s.note(op) == nil {
+		s.forget(op.ID)
+	}
+}
 
-// All reads every operation, newest first. A record that vanishes meanwhile is left out.
+// forget takes the operation off the list of those without an end.
+func (s *Store) forget(id ID) { _ = os.Remove(filepath.Join(s.root, "active", string(id))) }
+
+// All reads every record, newest first: [Store.List] is what a request wants. A record that vanishes
+// meanwhile is left out, and so are the archived ones.
 func (s *Store) All() ([]Operation, error) { return s.load(s.ids("operations")) }
 
 // Active reads the operations that have not ended, newest first.
