@@ -48,7 +48,7 @@ install: ## install binary, configuration, units and recipes below DESTDIR
 	install -D -m 755 bin/barback $(DESTDIR)$(PREFIX)/bin/barback
 	test -e $(DESTDIR)/etc/barback/barback.toml || install -D -m 644 packaging/barback.toml $(DESTDIR)/etc/barback/barback.toml
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/share/barback/apache $(DESTDIR)$(PREFIX)/share/barback/errors
-	install -m 644 systemd/*.service systemd/*.socket $(DESTDIR)$(PREFIX)/lib/systemd/system
+	install -m 644 systemd/*.service systemd/*.socket systemd/*.timer $(DESTDIR)$(PREFIX)/lib/systemd/system
 	install -D -m 644 packaging/sysusers.d/barback.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d/barback.conf
 	install -D -m 644 packaging/tmpfiles.d/barback.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/barback.conf
 	install -m 644 apache/*.conf apache/README.md $(DESTDIR)$(PREFIX)/share/barback/apache

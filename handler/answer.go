@@ -23,20 +23,25 @@ func answer(w http.ResponseWriter, r *request, status int, v any) error {
 	if err := enc.Encode(v); err != nil {
 		return err
 	}
+	send(w, r, status, b.Bytes())
+	return nil
+}
+
+// send is answer for what is JSON already.
+func send(w http.ResponseWriter, r *request, status int, body []byte) {
 	head := w.Header()
 	if status == http.StatusOK && r.Method != http.MethodPost {
 		hash := fnv.New64a()
-		_, _ = hash.Write(b.Bytes())
+		_, _ = hash.Write(body)
 		tag := fmt.Sprintf(`"%x"`, hash.Sum64())
 		head.Set("ETag", tag)
 		head.Set("Cache-Control", "no-cache")
 		if matches(r.Header.Get("If-None-Match"), tag) {
 			w.WriteHeader(http.StatusNotModified)
-			return nil
+			return
 		}
 	}
-	write(w, "application/json", status, b.Bytes())
-	return nil
+	write(w, "application/json", status, body)
 }
 
 func write(w http.ResponseWriter, contentType string, status int, body []byte) {

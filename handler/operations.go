@@ -13,30 +13,6 @@ import (
 	"barback/runner/operation"
 )
 
-// operations handles "GET /operations" and "GET /servers/NAME/operations", newest first.
-// Of those the caller sees the types that it may see.
-func (h *handler) operations(w http.ResponseWriter, r *request) error {
-	server := r.params.ByName("server")
-	if err := r.mayAny(server); err != nil {
-		return err
-	}
-	if err := h.known(server); err != nil {
-		return err
-	}
-	all, err := h.Records.All()
-	if err != nil {
-		return err
-	}
-	everything := server == "" && r.URL.Query().Get("scope") == "all"
-	list := []summary{}
-	for _, op := range all {
-		if (everything || op.Server == server) && r.sees(permission(op.Server, op.Type)) {
-			list = append(list, summarize(op))
-		}
-	}
-	return answer(w, r, http.StatusOK, map[string]any{"operations": list})
-}
-
 // operation handles "GET …/operations/ID".
 func (h *handler) operation(w http.ResponseWriter, r *request) error {
 	op, err := h.find(r)
@@ -118,21 +94,6 @@ func (r *request) mayAny(server string) error {
 		}
 	}
 	return r.may(join(server))
-}
-
-// summary is one line of a list.
-type summary struct {
-	ID        operation.ID    `json:"id"`
-	Type      string          `json:"type"`
-	Status    string          `json:"status"`
-	State     operation.State `json:"state"`
-	Server    *string         `json:"server"`
-	CreatedAt time.Time       `json:"created_at"`
-	EndedAt   *time.Time      `json:"ended_at"`
-}
-
-func summarize(op operation.Operation) summary {
-	return summary{op.ID, op.Type, op.State.Status(), op.State, optional(op.Server), op.CreatedAt, when(op.EndedAt)}
 }
 
 // view is an operation as clients see it.

@@ -311,7 +311,7 @@ func TestLists(t *testing.T) {
 		slices.Reverse(lines)
 		return lines
 	}
-	damaged := fmt.Sprintf("%s  FAILED", bad.ID)
+	damaged := line(bad, "FAILED")
 	for _, tc := range []struct {
 		target string
 		want   []string

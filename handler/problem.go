@@ -130,6 +130,8 @@ func classify(err error) (status int, slug, title string) {
 		return http.StatusServiceUnavailable, "broken-barman", "Barman does not work"
 	case as[*barman.ConfigError](err):
 		return http.StatusServiceUnavailable, "barman-config", "Barman's configuration cannot be used"
+	case as[*operation.BusyError](err):
+		return http.StatusServiceUnavailable, "busy", "Too many operations"
 	case as[*operation.LaunchError](err):
 		return http.StatusServiceUnavailable, "no-runner", "No runner could be started"
 	case as[*brokenError](err):
@@ -181,8 +183,11 @@ func (h *handler) problem(w http.ResponseWriter, r *request, err error) {
 	if status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="barback"`)
 	}
-	if slug == "no-runner" || slug == "being-accepted" {
+	switch slug {
+	case "no-runner", "being-accepted":
 		w.Header().Set("Retry-After", "1")
+	case "busy":
+		w.Header().Set("Retry-After", "10")
 	}
 	body, err := json.Marshal(p)
 	if err != nil {

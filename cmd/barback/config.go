@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/BurntSushi/toml"
+
+	"barback/runner/operation"
 )
 
 // defaultConfig is where the package puts the configuration.
@@ -36,7 +38,14 @@ type config struct {
 		MaxParallel   int      `toml:"max_parallel"`
 		LaunchTimeout duration `toml:"launch_timeout"`
 		StopGrace     duration `toml:"stop_grace"`
+		MaxOpen       int      `toml:"max_open"`
 	} `toml:"runner"`
+	Retention struct {
+		ArchiveAfter  duration `toml:"archive_after"`
+		MaxOperations int      `toml:"max_operations"`
+		MaxSize       size     `toml:"max_size"`
+		DeleteAfter   duration `toml:"delete_archives_after"`
+	} `toml:"retention"`
 	Restore struct {
 		AllowedDestinations []string `toml:"allowed_destinations"`
 		AllowRawSSHCommand  bool     `toml:"allow_raw_ssh_command"`
@@ -50,6 +59,10 @@ func defaults() config {
 	c.Runner.MaxParallel = 4
 	c.Runner.LaunchTimeout = duration(10 * time.Second)
 	c.Runner.StopGrace = duration(60 * time.Second)
+	c.Runner.MaxOpen = 256
+	c.Retention.ArchiveAfter = duration(90 * day)
+	c.Retention.MaxOperations = 10000
+	c.Retention.MaxSize = 1 << 30
 	c.Restore.AllowedDestinations = []string{}
 	return c
 }
@@ -122,6 +135,10 @@ func (c *config) check() error {
 		return fmt.Errorf("runner.max_parallel: %d: at least 1 is needed", c.Runner.MaxParallel)
 	case c.Runner.LaunchTimeout <= 0 || c.Runner.StopGrace <= 0 || c.IdleTimeout < 0:
 		return errors.New("a time must not be negative, and launch_timeout and stop_grace not zero")
+	case c.Runner.MaxOpen < c.Runner.MaxParallel:
+		return fmt.Errorf("runner.max_open: %d are fewer than the %d of runner.max_parallel", c.Runner.MaxOpen, c.Runner.MaxParallel)
+	case c.Retention.ArchiveAfter < 0 || c.Retention.DeleteAfter < 0 || c.Retention.MaxOperations < 0:
+		return errors.New("retention: a value must not be negative; 0 switches a rule off")
 	case c.Barman.Command == "":
 		return errors.New("barman.command: must not be empty")
 	}
@@ -134,13 +151,30 @@ func (c *config) check() error {
 	return err
 }
 
-// duration is a time.Duration written as "60s".
+// store opens the state directory.
+func (c *config) store() (*operation.Store, error) {
+	store, err := operation.Open(c.StateDir)
+	if err == nil {
+		store.MaxOpen = c.Runner.MaxOpen
+	}
+	return store, err
+}
+
+// duration is a time.Duration written as "60s", or "90d" for days of 24 hours.
 type duration time.Duration
 
+const day = 24 * time.Hour
+
 func (d *duration) UnmarshalText(b []byte) error {
+	days, ok := strings.CutSuffix(string(b), "d")
+	n, err := strconv.ParseUint(days, 10, 16)
+	if ok && err == nil {
+		*d = duration(n) * duration(day)
+		return nil
+	}
 	v, err := time.ParseDuration(string(b))
 	if err != nil {
-		return fmt.Errorf("%q is not a time such as 60s or 5m", b)
+		return fmt.Errorf("%q is not a time such as 60s, 5m or 90d", b)
 	}
 	*d = duration(v)
 	return nil
@@ -148,6 +182,9 @@ func (d *duration) UnmarshalText(b []byte) error {
 
 // MarshalText writes the time as it is read.
 func (d duration) MarshalText() ([]byte, error) { //nolint:unparam // encoding.TextMarshaler
+	if d > 0 && time.Duration(d)%day == 0 {
+		return fmt.Appendf(nil, "%dd", time.Duration(d)/day), nil
+	}
 	return []byte(time.Duration(d).String()), nil
 }
 

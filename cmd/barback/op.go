@@ -20,30 +20,31 @@ import (
 func opList(c *call) error {
 	server := c.flags.String("server", "", "only of this `server`")
 	all := c.flags.Bool("all", false, "finished ones, too")
+	limit := c.flags.Int("limit", 0, "the newest `n` alone")
 	store, _, err := c.store(0, 0)
 	if err != nil {
 		return err
 	}
-	list := store.Active
-	if *all {
-		list = store.All
-	}
-	ops, err := list()
+	ops, more, err := store.List(operation.Query{Limit: max(*limit, 0), Keep: func(op operation.Summary) bool {
+		return (*all || !op.State.Final()) && (*server == "" || op.Server == *server)
+	}})
 	if err != nil {
 		return err
 	}
 	t := tabwriter.NewWriter(c.stdout, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(t, "ID\tSERVER\tTYPE\tSTATE\tCREATED\tENDED")
 	for _, op := range ops {
-		if *server == "" || op.Server == *server {
-			ended := ""
-			if !op.EndedAt.IsZero() {
-				ended = op.EndedAt.Format(time.RFC3339)
-			}
-			_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", op.ID, op.Server, op.Type, op.State, op.CreatedAt.Format(time.RFC3339), ended)
+		ended := ""
+		if !op.EndedAt.IsZero() {
+			ended = op.EndedAt.Format(time.RFC3339)
 		}
+		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", op.ID, op.Server, op.Type, op.State, op.CreatedAt.Format(time.RFC3339), ended)
 	}
-	return t.Flush()
+	if err := t.Flush(); err != nil || !more {
+		return err
+	}
+	_, err = fmt.Fprintln(c.stderr, "there are older ones")
+	return err
 }
 
 // opShow is "barback op show".
@@ -107,7 +108,7 @@ func (c *call) store(minArgs, maxArgs int) (*operation.Store, config, error) {
 	if err != nil {
 		return nil, cfg, err
 	}
-	store, err := operation.Open(cfg.StateDir)
+	store, err := cfg.store()
 	return store, cfg, err
 }
 

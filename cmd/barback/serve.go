@@ -72,7 +72,7 @@ func (c *call) handler() (http.Handler, config, logrus.FieldLogger) {
 		return handler.New(handler.Config{Broken: err, Log: log, Version: version()}), cfg, log
 	}
 	return &healing{build: func() (http.Handler, bool) {
-		store, err := operation.Open(cfg.StateDir)
+		store, err := cfg.store()
 		if err != nil {
 			log.WithError(err).Error("barback cannot work")
 		}

@@ -27,6 +27,11 @@ type ConflictError struct {
 
 func (e *ConflictError) Error() string { return e.Why }
 
+// BusyError refuses an operation because there are too many. Nothing was begun.
+type BusyError struct{ Why string }
+
+func (e *BusyError) Error() string { return e.Why }
+
 // AcceptingError says that the same operation is just being accepted for another request.
 type AcceptingError struct{ ID ID }
 
@@ -52,7 +57,7 @@ func (s *Store) Admit(op Operation) (Operation, *os.File, error) {
 	defer cancel()
 	gate := flock.New(filepath.Join(s.root, "admission.lock"))
 	if _, err := gate.TryLockContext(ctx, 5*time.Millisecond); errors.Is(err, context.DeadlineExceeded) {
-		return Operation{}, nil, &LaunchError{errors.New("too many requests are being accepted at this moment")}
+		return Operation{}, nil, &BusyError{"too many requests are being accepted at this moment; ask again"}
 	} else if err != nil {
 		return Operation{}, nil, s.wrap(err)
 	}
@@ -63,17 +68,20 @@ func (s *Store) Admit(op Operation) (Operation, *os.File, error) {
 			return old, nil, err
 		}
 	}
-	active, err := s.Active()
+	open, err := s.open()
 	if err != nil {
 		return Operation{}, nil, err
 	}
-	for _, other := range active {
+	for _, other := range open {
 		switch op.against(other) {
 		case same:
 			return s.again(other)
 		case excluded:
 			return Operation{}, nil, &ConflictError{other.ID, op.why(other)}
 		}
+	}
+	if s.MaxOpen > 0 && len(open) >= s.MaxOpen {
+		return Operation{}, nil, &BusyError{fmt.Sprintf("%d operations are queued or at work, which is the most that runner.max_open allows; ask again when some have ended", len(open))}
 	}
 	op, lock, err := s.Create(op)
 	if err != nil || op.Key == "" {
@@ -83,6 +91,34 @@ func (s *Store) Admit(op Operation) (Operation, *os.File, error) {
 		return Operation{}, nil, errors.Join(fmt.Errorf("note the Idempotency-Key: %w", s.wrap(err)), lock.Close(), s.discard(op.ID))
 	}
 	return op, lock, nil
+}
+
+// open is [Store.Active] for who is going to decide by it, under the admission lock: a record that cannot be
+// read at this moment is an error. It also finishes what others could not: an end that stands in the record
+// goes into the index, and the entry of a record that is gone goes.
+func (s *Store) open() ([]Operation, error) {
+	ids, err := s.ids("active")
+	if err != nil {
+		return nil, err
+	}
+	var ops []Operation
+	for _, id := range ids {
+		op, err := s.parse(id)
+		switch {
+		case errors.Is(err, ErrNotFound):
+			s.forget(id)
+		case unreadable(err):
+			return nil, s.wrap(err)
+		case err != nil: // damaged: it is in nobody's way
+		case op.State.Final():
+			s.closed(op)
+		default:
+			if op = s.settled(op, lookPatience, lookGrace, ""); !op.State.Final() {
+				ops = append(ops, op)
+			}
+		}
+	}
+	return ops, nil
 }
 
 // gateTimeout bounds how long a request waits for those before it.

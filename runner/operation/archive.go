@@ -69,10 +69,27 @@ func (s *Store) archivedFile(id ID, name string) ([]byte, error) {
 	return data, archiveError(month(id), err)
 }
 
+// archivedSize is how many bytes an archived output has.
+func (s *Store) archivedSize(id ID) (int64, error) {
+	z, err := zip.OpenReader(s.archiveFile(month(id)))
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = z.Close() }()
+	st, err := fs.Stat(z, path.Join(string(id), "output.log"))
+	if err != nil {
+		return 0, err
+	}
+	return st.Size(), nil
+}
+
 // archivedOutput opens a copy of an archived output that is nowhere but in memory.
 func (s *Store) archivedOutput(id ID) (*os.File, error) {
 	data, err := s.archivedFile(id, "output.log")
-	if err != nil && !errors.Is(err, fs.ErrNotExist) { // an empty one is not kept
+	if errors.Is(err, fs.ErrNotExist) { // an empty one is not kept
+		_, err = s.fromArchive(id)
+	}
+	if err != nil {
 		return nil, err
 	}
 	fd, err := unix.MemfdCreate("output.log", unix.MFD_CLOEXEC)
@@ -135,7 +152,7 @@ func readArchived(f *zip.File, id ID) (Operation, error) {
 
 // lockArchives keeps others from replacing an archive.
 func (s *Store) lockArchives() (unlock func(), err error) {
-	l := flock.New(filepath.Join(s.root, "archive", "lock"), flock.SetFlag(os.O_CREATE|os.O_RDWR), flock.SetPermissions(0o640))
+	l := flock.New(filepath.Join(s.root, "archive", "lock"), flock.SetFlag(os.O_RDWR))
 	if err := l.Lock(); err != nil {
 		return nil, err
 	}

@@ -158,14 +158,6 @@ func (s *Store) sweep() {
 	for _, d := range drafts {
 		_ = os.RemoveAll(filepath.Join(s.root, "drafts", d.Name()))
 	}
-	ids, _ := s.ids("active")
-	for _, id := range ids {
-		if _, err := os.Lstat(s.dir(id)); errors.Is(err, fs.ErrNotExist) {
-			s.forget(id)
-		} else if op, err := s.parse(id); err == nil && op.State.Final() {
-			s.closed(op) // who recorded its end could not
-		}
-	}
 }
 
 // CheckAlive reports whether f is the alive lock of operation id, as a runner

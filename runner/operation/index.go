@@ -224,7 +224,7 @@ func backwards(f *os.File, visit func(at int64, line []byte) (bool, error)) erro
 }
 
 func (s *Store) lockIndex() (unlock func(), err error) {
-	l := flock.New(s.indexFile()+".lock", flock.SetFlag(os.O_CREATE|os.O_RDWR), flock.SetPermissions(0o640))
+	l := flock.New(s.indexFile()+".lock", flock.SetFlag(os.O_RDWR))
 	if err := l.Lock(); err != nil {
 		return nil, err
 	}

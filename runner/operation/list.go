@@ -15,6 +15,7 @@ type Query struct {
 	Since, Until time.Time          // accepted at that time or later, and before that time
 	Limit        int                // no more than so many; 0: all
 	Keep         func(Summary) bool // none: every one
+	Look         bool               // at the record of each before Keep is asked: it may be damaged since its end
 }
 
 func (q *Query) wants(s Summary) bool {
@@ -54,7 +55,7 @@ func (s *Store) List(q Query) (list []Summary, more bool, err error) {
 	slices.SortFunc(ended, newest)
 	ended = slices.CompactFunc(ended, sameEntry)
 	for i, e := range ended {
-		if i >= verified || s.stands(&e) {
+		if i >= verified || s.stands(&e) && q.wants(e.Summary) {
 			list = append(list, e.Summary)
 		}
 	}
@@ -91,7 +92,7 @@ func (s *Store) ended(q Query, seen map[ID]bool, open []Summary) ([]entry, error
 		if !ok {
 			return false, errIndex
 		}
-		if !seen[e.ID] && q.wants(e.Summary) {
+		if !seen[e.ID] && (!q.Look || s.stands(&e)) && q.wants(e.Summary) {
 			list = append(list, e)
 		}
 		if e.highest < since {
@@ -116,6 +117,17 @@ func (s *Store) ended(q Query, seen map[ID]bool, open []Summary) ([]entry, error
 		return true, nil
 	})
 	return list, err
+}
+
+// line finds the line of an operation.
+func (s *Store) line(id ID) (found Summary, ok bool) {
+	_, _ = s.ended(Query{Keep: func(in Summary) bool {
+		if in.ID == id {
+			found, ok = in, true
+		}
+		return false
+	}}, nil, nil)
+	return found, ok
 }
 
 // stands compares a line with the record, and reads that where it is not the same any more.

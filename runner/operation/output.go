@@ -1,7 +1,9 @@
 package operation
 
 import (
+	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -9,6 +11,9 @@ import (
 // Output opens what Barman printed so far.
 func (s *Store) Output(id ID) (*os.File, error) {
 	f, err := os.Open(filepath.Join(s.dir(id), "output.log"))
+	if errors.Is(err, fs.ErrNotExist) {
+		f, err = s.archivedOutput(id)
+	}
 	if err != nil {
 		return nil, notFound(id, err)
 	}
@@ -18,6 +23,10 @@ func (s *Store) Output(id ID) (*os.File, error) {
 // OutputBytes is the size of what Barman printed so far.
 func (s *Store) OutputBytes(id ID) int64 {
 	st, err := os.Stat(filepath.Join(s.dir(id), "output.log"))
+	if errors.Is(err, fs.ErrNotExist) {
+		n, _ := s.archivedSize(id)
+		return n
+	}
 	if err != nil {
 		return 0
 	}

@@ -234,5 +234,6 @@ func (s *Store) sweepAlone() error {
 	}
 	defer func() { _ = gate.Unlock() }()
 	s.sweep()
-	return nil
+	_, err := s.open()
+	return err
 }

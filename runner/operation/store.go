@@ -18,7 +18,11 @@ import (
 
 // Store is the state directory. Any number of processes may use it at once; a
 // Store holds nothing open and may be copied.
-type Store struct{ root string }
+type Store struct {
+	root string
+	// MaxOpen is how many operations may be without an end before [Store.Admit] refuses more; 0: any number.
+	MaxOpen int
+}
 
 // Open takes the state directory into use and makes what is missing below it.
 // The directory itself has to exist: making it is the administrator's or the
@@ -33,7 +37,26 @@ func Open(dir string) (*Store, error) {
 			return nil, s.wrap(err)
 		}
 	}
+	for _, name := range lockFiles {
+		if err := s.makeLock(filepath.Join(dir, name)); err != nil {
+			return nil, s.wrap(err)
+		}
+	}
 	return s, s.checkFolders()
+}
+
+// lockFiles are made at once: one that root's command made later would lock everybody else out.
+var lockFiles = []string{"admission.lock", "index.lock", "archive/lock"}
+
+func (s *Store) makeLock(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o640) // #nosec G302 G304 -- our own directory, read by the group
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(durable.Own(f), f.Close())
 }
 
 var folders = []string{"operations", "active", "slots", "keys", "drafts", "archive"}
@@ -128,7 +151,11 @@ func (s *Store) read(id ID) (Operation, error) {
 	if err == nil || errors.Is(err, ErrNotFound) {
 		return op, err
 	}
-	return damaged(id, err), nil
+	op = damaged(id, err)
+	if line, ok := s.line(id); ok { // what is known of it beside its record
+		op.Type, op.Server, op.RequestedBy, op.CreatedAt, op.EndedAt = line.Type, line.Server, line.RequestedBy, line.CreatedAt, line.EndedAt
+	}
+	return op, nil
 }
 
 // parse is read with the error as it is: who goes on to change the record must not take one that cannot
@@ -144,6 +171,13 @@ func (s *Store) parse(id ID) (Operation, error) {
 	return decode(id, b)
 }
 
+// unreadable reports whether err is of the disk and not of what stands on it: the record may be whole, nobody
+// knows at this moment.
+func unreadable(err error) bool {
+	as, ok := errors.AsType[*fs.PathError](err)
+	return ok && !errors.Is(as, fs.ErrNotExist)
+}
+
 // Update changes a record under its state lock and makes the change durable. A
 // record that is final stays as it is: change gets no say then.
 func (s *Store) Update(id ID, change func(*Operation) error) (Operation, error) {
@@ -156,8 +190,8 @@ func (s *Store) Update(id ID, change func(*Operation) error) (Operation, error) 
 	if errors.Is(err, ErrNotFound) {
 		return Operation{}, err
 	}
-	if as, ok := errors.AsType[*fs.PathError](err); ok && !errors.Is(as, fs.ErrNotExist) {
-		return Operation{}, s.wrap(fmt.Errorf("update operation %s: %w", id, err)) // it may be whole: nobody knows at this moment
+	if unreadable(err) {
+		return Operation{}, s.wrap(fmt.Errorf("update operation %s: %w", id, err))
 	}
 	if err != nil {
 		return damaged(id, err), nil
@@ -259,7 +293,7 @@ func (s *Store) Delete(id ID) error {
 }
 
 // closed moves the operation from the list of those without an end to the index. If that cannot be
-// done, readers take its end from the record, and a later request tries again ([Store.sweep]).
+// done, readers take its end from the record, and a later request tries again ([Store.open]).
 func (s *Store) closed(op Operation) {
 	if s.note(op) == nil {
 		s.forget(op.ID)
