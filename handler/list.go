@@ -45,6 +45,7 @@ func (h *handler) operations(w http.ResponseWriter, r *request) error {
 			body = append(body, ',')
 		}
 		body = appendSummary(body, &list[i])
+		h.noteDamage(r, list[i].ID, list[i].State)
 	}
 	body = append(body, ']')
 	if more {
@@ -139,6 +140,13 @@ func parseFilter(q url.Values, server string) (filter, error) {
 	return f, nil
 }
 
+// noteDamage logs that the record of an operation cannot be read.
+func (h *handler) noteDamage(r *request, id operation.ID, state operation.State) {
+	if state == operation.Damaged {
+		h.Log.WithFields(map[string]any{"request": r.id, "operation": string(id)}).Error("the record is damaged")
+	}
+}
+
 func pageToken(id operation.ID) string { return base64.RawURLEncoding.EncodeToString([]byte(id)) }
 
 // query is what the store is asked for: what the filter wants of what the caller may see.
@@ -146,7 +154,7 @@ func (f *filter) query(r *request) operation.Query {
 	type place struct{ server, kind string }
 	sees := map[place]bool{} // a list may be long, and its operations of few kinds
 	q := f.page
-	q.Look = slices.Contains(f.states, string(operation.Damaged))
+	q.Look = slices.Contains(f.states, string(operation.Damaged)) || slices.Contains(f.statuses, operation.Damaged.Status())
 	q.Keep = func(s operation.Summary) bool {
 		if !f.everywhere && s.Server != f.server || f.by != "" && s.RequestedBy != f.by ||
 			len(f.types) > 0 && !slices.Contains(f.types, s.Type) ||

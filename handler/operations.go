@@ -44,6 +44,7 @@ func (h *handler) find(r *request) (operation.Operation, error) {
 		return operation.Operation{}, errNotFound
 	}
 	op, err := h.Records.Load(id)
+	h.noteDamage(r, id, op.State)
 	if r.Method != http.MethodGet && r.Method != http.MethodHead && err == nil && op.Server == server {
 		if err := r.may(permission(op.Server, op.Type)); err != nil && r.sees(permission(op.Server, op.Type)) {
 			return operation.Operation{}, err
