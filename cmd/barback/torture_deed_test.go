@@ -33,6 +33,9 @@ var deeds = []deed{
 	{"finish", prepareDead, doFinish, operation.Running, operation.Interrupted},
 	{"look", prepareDead, doLook, operation.Running, operation.Interrupted},
 	{"delete", prepareEnded, doDelete, operation.Succeeded, ""},
+	{"prune", prepareEnded, doPrune, operation.Succeeded, operation.Succeeded},
+	{"delete archived", prepareArchived, doDelete, operation.Succeeded, ""},
+	{"reindex", prepareEnded, (*operation.Store).Reindex, operation.Succeeded, operation.Succeeded},
 }
 
 // deedKey is the key of the one operation with a key.
@@ -123,12 +126,19 @@ func doLook(s *operation.Store) error {
 }
 
 func doDelete(s *operation.Store) error {
-	ops, err := s.All()
+	ops, _, err := s.List(operation.Query{})
 	if err != nil || len(ops) != 1 {
 		return errors.Join(err, fmt.Errorf("%d operations, want one", len(ops)))
 	}
 	return s.Delete(ops[0].ID)
 }
+
+func doPrune(s *operation.Store) error {
+	_, err := s.Prune(operation.Policy{MaxSize: 1}, time.Now(), false)
+	return err
+}
+
+func prepareArchived(s *operation.Store) error { return errors.Join(prepareEnded(s), doPrune(s)) }
 
 // The exit codes of a deed's process.
 const (

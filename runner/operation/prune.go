@@ -105,12 +105,14 @@ func (s *Store) reconcile(done *Pruned, try bool) ([]Summary, error) {
 		return nil, err
 	}
 	for _, id := range ids {
-		op, err := s.read(id)
-		if err != nil || !op.State.Final() {
-			continue
-		}
-		if op.State == Damaged {
+		op, err := s.parse(id)
+		switch {
+		case unreadable(err):
+			return nil, err
+		case err != nil && !errors.Is(err, ErrNotFound):
 			done.Damaged = append(done.Damaged, id)
+			continue
+		case err != nil || op.archived || !op.State.Final():
 			continue
 		}
 		if !indexed[id] && !slices.Contains(active, id) {
