@@ -97,6 +97,9 @@ func (s *Store) Claim(id ID) error {
 	claim := filepath.Join(s.dir(id), "claim")
 	if err := os.Rename(filepath.Join(s.dir(id), "unclaimed"), claim); errors.Is(err, fs.ErrNotExist) {
 		if _, err := os.Stat(s.dir(id)); err != nil {
+			if _, err := s.fromArchive(id); err == nil {
+				return ErrClaimed
+			}
 			return notFound(id, err)
 		}
 		return ErrClaimed

@@ -91,6 +91,7 @@ func (m *model) move(e *modelled, to State) {
 
 func (m *model) withdraw(e *modelled) {
 	m.note("withdraw %s", e.op.ID)
+	e.archived(m)
 	err := m.store().Withdraw(e.op.ID)
 	if e.taken {
 		if !errors.Is(err, ErrClaimed) {
@@ -108,8 +109,16 @@ func (m *model) withdraw(e *modelled) {
 	}
 }
 
+// archived notes that what is in an archive is nobody's to claim.
+func (e *modelled) archived(m *model) {
+	if op, err := m.store().Load(e.op.ID); err == nil && op.Archived() {
+		e.taken = true
+	}
+}
+
 func (m *model) claim(e *modelled) {
 	m.note("claim %s", e.op.ID)
+	e.archived(m)
 	err := m.store().Claim(e.op.ID)
 	if e.taken != errors.Is(err, ErrClaimed) || !e.taken && err != nil {
 		m.t.Fatalf("Claim = %v, claimed before: %v", err, e.taken)

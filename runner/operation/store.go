@@ -182,6 +182,9 @@ func unreadable(err error) bool {
 // record that is final stays as it is: change gets no say then.
 func (s *Store) Update(id ID, change func(*Operation) error) (Operation, error) {
 	unlock, err := lockState(s.dir(id))
+	if errors.Is(err, fs.ErrNotExist) {
+		return s.fromArchive(id) // all that is there has ended
+	}
 	if err != nil {
 		return Operation{}, notFound(id, err)
 	}
