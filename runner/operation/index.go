@@ -95,32 +95,46 @@ func moment(n int64) time.Time {
 	return time.Unix(0, n).UTC()
 }
 
+// words keeps one copy of each text that the lines of an index have in common.
+type words map[string]string
+
+func (w words) get(b []byte) string {
+	s, ok := w[string(b)]
+	if !ok {
+		s = string(b)
+		w[s] = s
+	}
+	return s
+}
+
 // parseEntry reads a line without its newline; false if it is not what append wrote.
-func parseEntry(line []byte) (e entry, ok bool) {
+func (w words) parseEntry(line []byte) (e entry, ok bool) {
 	const sum = 8
 	if len(line) < sum {
 		return e, false
 	}
-	head := line[:len(line)-sum]
-	if want, err := strconv.ParseUint(string(line[len(head):]), 16, 32); err != nil || uint32(want) != crc32.ChecksumIEEE(head) {
+	rest := line[:len(line)-sum]
+	if want, err := strconv.ParseUint(string(line[len(rest):]), 16, 32); err != nil || uint32(want) != crc32.ChecksumIEEE(rest) {
 		return e, false
 	}
-	var f [12]string
-	rest := string(head)
-	for i := range f[:11] {
-		if f[i], rest, ok = strings.Cut(rest, "\t"); !ok {
+	var f [11][]byte
+	for i := range f {
+		if f[i], rest, ok = bytes.Cut(rest, []byte{'\t'}); !ok {
 			return e, false
 		}
 	}
 	var n [4]int64
-	for i, s := range f[7:11] {
+	for i, s := range f[7:] {
 		var err error
-		if n[i], err = strconv.ParseInt(s, 10, 64); err != nil {
+		if n[i], err = strconv.ParseInt(string(s), 10, 64); err != nil {
 			return e, false
 		}
 	}
-	e = entry{Summary{ID(f[0]), f[4], plain(f[5]), State(f[3]), plain(f[6]), moment(n[0]), moment(n[1]), f[2] == "archived"}, ID(f[1]), stamp{n[2], n[3]}}
-	return e, rest == ""
+	e = entry{Summary{ID(f[0]), w.get(f[4]), plain(w.get(f[5])), State(w.get(f[3])), plain(w.get(f[6])), moment(n[0]), moment(n[1]), string(f[2]) == "archived"}, "", stamp{n[2], n[3]}}
+	if e.highest = e.ID; !bytes.Equal(f[0], f[1]) {
+		e.highest = ID(f[1])
+	}
+	return e, len(rest) == 0
 }
 
 func plain(s string) string {
@@ -170,7 +184,7 @@ func (s *Store) note(op Operation) error {
 func lastEntry(f *os.File) (end int64, e entry, err error) {
 	err = backwards(f, func(at int64, line []byte) (bool, error) {
 		var ok bool
-		if e, ok = parseEntry(line); !ok {
+		if e, ok = (words{}).parseEntry(line); !ok {
 			return false, errIndex
 		}
 		end = at + int64(len(line)) + 1
@@ -246,8 +260,9 @@ func (s *Store) reline(change func(*entry) bool) error {
 	data = data[:bytes.LastIndexByte(data, '\n')+1]
 	out := make([]byte, 0, len(data))
 	var highest ID
+	known := words{}
 	for line := range bytes.Lines(data) {
-		e, ok := parseEntry(bytes.TrimSuffix(line, []byte("\n")))
+		e, ok := known.parseEntry(bytes.TrimSuffix(line, []byte("\n")))
 		if !ok {
 			return s.rebuild()
 		}

@@ -110,7 +110,7 @@ func TestLinesComeBackAsTheyWere(t *testing.T) {
 		if strings.Count(line, "\n") != 1 || !strings.HasSuffix(line, "\n") {
 			t.Errorf("%q makes the line %q, want one newline, at its end", text, line)
 		}
-		if got, ok := parseEntry([]byte(strings.TrimSuffix(line, "\n"))); !ok || got != want {
+		if got, ok := (words{}).parseEntry([]byte(strings.TrimSuffix(line, "\n"))); !ok || got != want {
 			t.Errorf("%q comes back as %+v, %v, want %+v", text, got, ok, want)
 		}
 	}
@@ -123,8 +123,8 @@ func FuzzParseEntry(f *testing.F) {
 	f.Add([]byte(""))
 	f.Add([]byte("\t\t\t\t\t\t\t\t\t\t\t00000000"))
 	f.Fuzz(func(t *testing.T, line []byte) {
-		if e, ok := parseEntry(line); ok {
-			if again, ok := parseEntry([]byte(strings.TrimSuffix(string(e.append(nil)), "\n"))); !ok || again != e {
+		if e, ok := (words{}).parseEntry(line); ok {
+			if again, ok := (words{}).parseEntry([]byte(strings.TrimSuffix(string(e.append(nil)), "\n"))); !ok || again != e {
 				t.Errorf("%q is %+v, which is written as what reads %+v, %v", line, e, again, ok)
 			}
 		}

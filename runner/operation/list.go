@@ -54,12 +54,15 @@ func (s *Store) List(q Query) (list []Summary, more bool, err error) {
 	}
 	slices.SortFunc(ended, newest)
 	ended = slices.CompactFunc(ended, sameEntry)
-	for i, e := range ended {
-		if i >= verified || s.stands(&e) && q.wants(e.Summary) {
+	list = slices.Grow(list, len(ended))
+	for i := range ended {
+		if e := &ended[i]; i >= verified || s.stands(e) && q.wants(e.Summary) {
 			list = append(list, e.Summary)
 		}
 	}
-	slices.SortFunc(list, func(a, b Summary) int { return cmp.Compare(b.ID, a.ID) })
+	if !slices.IsSortedFunc(list, newestSummary) { // those without an end came first
+		slices.SortFunc(list, newestSummary)
+	}
 	if more = q.Limit > 0 && len(list) > q.Limit; more {
 		list = list[:q.Limit]
 	}
@@ -67,6 +70,8 @@ func (s *Store) List(q Query) (list []Summary, more bool, err error) {
 }
 
 func newest(a, b entry) int { return cmp.Compare(b.ID, a.ID) }
+
+func newestSummary(a, b Summary) int { return cmp.Compare(b.ID, a.ID) }
 
 // sameEntry: an operation may have two lines, if who wrote the first was killed before it said so.
 func sameEntry(a, b entry) bool { return a.ID == b.ID }
@@ -86,9 +91,9 @@ func (s *Store) ended(q Query, seen map[ID]bool, open []Summary) ([]entry, error
 	if !q.Since.IsZero() {
 		since = ID(q.Since.Add(-26 * time.Hour).UTC().Format(idTime)) // an imported ID may hold local time
 	}
-	lines := 0
+	lines, known := 0, words{}
 	err = backwards(f, func(_ int64, line []byte) (bool, error) {
-		e, ok := parseEntry(line)
+		e, ok := known.parseEntry(line)
 		if !ok {
 			return false, errIndex
 		}
