@@ -121,7 +121,8 @@ type view struct {
 }
 
 type outputView struct {
-	Bytes      int64  `json:"bytes"`
+	Bytes      int64  `json:"bytes"`      // all that Barman printed
+	Omitted    int64  `json:"omitted"`    // of them left out of the middle: the output has a cap
 	Incomplete bool   `json:"incomplete"` // not all that Barman printed could be kept: the disk was full
 	Href       string `json:"href"`
 }
@@ -132,12 +133,13 @@ func (h *handler) view(op operation.Operation) view {
 	for i, arg := range command {
 		command[i] = mask(arg)
 	}
+	printed := h.Records.OutputBytes(op.ID)
 	return view{
 		ID: op.ID, Status: op.State.Status(), State: op.State, Type: op.Type, Server: optional(op.Server),
 		CreatedAt: op.CreatedAt, StartedAt: when(op.StartedAt), EndedAt: when(op.EndedAt),
 		RequestedBy: op.RequestedBy, RequestID: op.RequestID, Request: maskJSON(op.Request), Command: command,
 		ExitCode: op.ExitCode, Error: op.Error, Result: op.Result,
-		Output: outputView{h.Records.OutputBytes(op.ID), op.OutputLost, self + "/output"},
+		Output: outputView{printed, op.Omitted(printed), op.OutputLost, self + "/output"},
 		Cancel: op.Cancel, Progress: h.progress(op),
 		Links: linksView{"self": self, "output": self + "/output", "cancel": self + "/cancel", "retry": self + "/retry", "operations": h.operationsPath(op.Server)},
 	}

@@ -1,8 +1,6 @@
 package handler
 
 import (
-	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -15,7 +13,8 @@ import (
 // output handles "GET …/operations/ID/output": what Barman printed so far. ?offset=N leaves out
 // the first N bytes, Range is honoured (RFC 9110, 14), ?follow=1 goes on until the operation has
 // ended, and Accept: text/event-stream gives the same as server-sent events. Control characters become
-// question marks, so that offsets stay what they are; ?raw=1 leaves them in.
+// question marks, so that offsets stay what they are; ?raw=1 leaves them in. Of an output beyond
+// [runner] max_output a line stands in place of the middle; offsets stay those of what Barman printed.
 func (h *handler) output(w http.ResponseWriter, r *request) error {
 	op, err := h.find(r)
 	if err != nil {
@@ -25,38 +24,33 @@ func (h *handler) output(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	clean := printable
-	if on(r, "raw") {
-		clean = func(p []byte) []byte { return p }
-	}
+	text := !on(r, "raw")
 	head := w.Header()
 	head.Set("X-Operation-State", string(op.State))
 	switch {
 	case r.Method == http.MethodGet && strings.Contains(r.Header.Get("Accept"), "text/event-stream"):
 		head.Set("Content-Type", "text/event-stream")
-		return h.events(w, r, op, offset, clean)
+		return h.events(w, r, op, offset, text)
 	case r.Method == http.MethodGet && on(r, "follow"):
 		head.Set("Content-Type", "text/plain; charset=utf-8")
-		return h.follow(w, r, op, offset, clean)
+		return h.follow(w, r, op, offset, text)
 	}
 	head.Set("Content-Type", "text/plain; charset=utf-8")
-	return h.soFar(w, r, op, offset, clean)
+	return h.soFar(w, r, op, offset, text)
 }
 
-// soFar sends what is there now; more may come while it is sent.
-func (h *handler) soFar(w http.ResponseWriter, r *request, op operation.Operation, offset int64, clean func([]byte) []byte) error {
-	f, err := h.Records.Output(op.ID)
+// soFar sends what is there now; more may come while it is sent. X-Output-End is the ?offset= that goes on
+// where this answer ends. Should Barman print so much meanwhile that what was announced is no longer there, the
+// answer ends early: its Content-Length tells.
+func (h *handler) soFar(w http.ResponseWriter, r *request, op operation.Operation, offset int64, text bool) error {
+	out, err := h.Records.Printed(op, offset, text)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = f.Close() }()
-	st, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	start := min(offset, st.Size())
+	defer func() { _ = out.Close() }()
+	w.Header().Set("X-Output-End", strconv.FormatInt(out.End, 10))
 	ranged := &rangeWriter{ResponseWriter: w}
-	http.ServeContent(ranged, r.Request, "", time.Time{}, &cleaned{io.NewSectionReader(f, start, st.Size()-start), clean})
+	http.ServeContent(ranged, r.Request, "", time.Time{}, out)
 	if ranged.refused {
 		return errRange
 	}
@@ -84,80 +78,17 @@ func (w *rangeWriter) Write(p []byte) (int, error) {
 }
 
 // follow sends what is there and what comes, until the end.
-func (h *handler) follow(w http.ResponseWriter, r *request, op operation.Operation, offset int64, clean func([]byte) []byte) error {
+func (h *handler) follow(w http.ResponseWriter, r *request, op operation.Operation, offset int64, text bool) error {
 	flush := http.NewResponseController(w)
 	w.WriteHeader(http.StatusOK)
 	_ = flush.Flush()
-	_, err := h.Records.Follow(r.Context(), op.ID, offset, func(p []byte) error {
-		if _, err := w.Write(clean(p)); err != nil {
+	_, err := h.Records.Follow(r.Context(), op.ID, offset, text, func(p operation.Piece) error {
+		if _, err := w.Write(p.Bytes); err != nil {
 			return err
 		}
 		return flush.Flush()
 	})
 	return err
-}
-
-// events sends the output as server-sent events (HTML standard, 9.2): one "output" event per
-// line, whose id is the offset behind it, so that a client that comes back with Last-Event-ID misses
-// nothing; at the end one "state" event.
-func (h *handler) events(w http.ResponseWriter, r *request, op operation.Operation, offset int64, clean func([]byte) []byte) error {
-	if last, err := strconv.ParseInt(r.Header.Get("Last-Event-ID"), 10, 64); err == nil && last > offset {
-		offset = last
-	}
-	flush := http.NewResponseController(w)
-	w.WriteHeader(http.StatusOK)
-	_ = flush.Flush()
-	var line []byte
-	send := func() error {
-		offset += int64(len(line))
-		_, err := fmt.Fprintf(w, "event: output\nid: %d\ndata: %s\n\n", offset, strings.NewReplacer("\n", "", "\r", "").Replace(string(clean(line)))) // #nosec G705 -- an event stream is no page
-		line = line[:0]
-		return err
-	}
-	op, err := h.Records.Follow(r.Context(), op.ID, offset, func(p []byte) error {
-		for _, c := range p {
-			if line = append(line, c); c == '\n' {
-				if err := send(); err != nil {
-					return err
-				}
-			}
-		}
-		return flush.Flush()
-	})
-	if err != nil || !op.State.Final() {
-		return err
-	}
-	if len(line) > 0 {
-		if err := send(); err != nil {
-			return err
-		}
-	}
-	_, err = fmt.Fprintf(w, "event: state\ndata: {\"state\":%q,\"status\":%q}\n\n", op.State, op.State.Status())
-	return err
-}
-
-// cleaned is a seekable reader whose bytes go through clean, which keeps their number.
-type cleaned struct {
-	io.ReadSeeker
-	clean func([]byte) []byte
-}
-
-func (c *cleaned) Read(p []byte) (int, error) {
-	n, err := c.ReadSeeker.Read(p)
-	copy(p, c.clean(p[:n]))
-	return n, err
-}
-
-// printable puts question marks in place of what a terminal would obey.
-func printable(p []byte) []byte {
-	out := make([]byte, len(p))
-	for i, c := range p {
-		if c < ' ' && c != '\n' && c != '\t' && c != '\r' || c == 0x7f {
-			c = '?'
-		}
-		out[i] = c
-	}
-	return out
 }
 
 func on(r *request, name string) bool {

@@ -21,6 +21,9 @@ func (c *Config) barman(ctx context.Context, op operation.Operation, before map[
 		return nil, err
 	}
 	defer func() { _ = out.Close() }()
+	if out.Uncapped != nil {
+		log.WithError(out.Uncapped).Warn("max_output cannot hold on the file system of the state directory: all that Barman prints is kept")
+	}
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, err

@@ -27,12 +27,16 @@ type Launcher struct {
 	Program string // barback itself, for a host without it
 	Config  string // path of the configuration to hand on; empty: the default
 	Timeout time.Duration
+	// MaxOutput is the cap of what is kept of Barman's output. It stands in the record, as what was left out
+	// follows from it; a later change of the configuration says nothing of what is on the disk.
+	MaxOutput int64
 }
 
 // Start records op and starts its runner; when it returns without an error the runner
 // holds the operation's lock. Otherwise the record is taken back. If the same was asked for
 // before, the operation that there is comes back (see [operation.Store.Admit]).
 func (l *Launcher) Start(ctx context.Context, op operation.Operation) (operation.Operation, error) {
+	op.MaxOutput = l.MaxOutput
 	op, lock, err := l.admit(ctx, op)
 	if err != nil || lock == nil {
 		return op, err

@@ -39,6 +39,7 @@ type config struct {
 		LaunchTimeout duration `toml:"launch_timeout"`
 		StopGrace     duration `toml:"stop_grace"`
 		MaxOpen       int      `toml:"max_open"`
+		MaxOutput     size     `toml:"max_output"`
 	} `toml:"runner"`
 	Retention struct {
 		ArchiveAfter  duration `toml:"archive_after"`
@@ -63,6 +64,7 @@ func defaults() config {
 	c.Retention.ArchiveAfter = duration(90 * day)
 	c.Retention.MaxOperations = 10000
 	c.Retention.MaxSize = 1 << 30
+	c.Runner.MaxOutput = 64 << 20
 	c.Restore.AllowedDestinations = []string{}
 	return c
 }
@@ -139,6 +141,8 @@ func (c *config) check() error {
 		return fmt.Errorf("runner.max_open: %d are fewer than the %d of runner.max_parallel", c.Runner.MaxOpen, c.Runner.MaxParallel)
 	case c.Retention.ArchiveAfter < 0 || c.Retention.DeleteAfter < 0 || c.Retention.MaxOperations < 0:
 		return errors.New("retention: a value must not be negative; 0 switches a rule off")
+	case c.Runner.MaxOutput != 0 && c.Runner.MaxOutput < operation.MinOutput:
+		return fmt.Errorf("runner.max_output: %d bytes are too few: at least 1MiB, or 0 to keep all", c.Runner.MaxOutput)
 	case c.Barman.Command == "":
 		return errors.New("barman.command: must not be empty")
 	}

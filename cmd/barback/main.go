@@ -30,7 +30,7 @@ var verbs = []verb{
 	{"config show", "", "print the configuration in force", configShow},
 	{"op list", "[--server NAME] [--all] [--limit N]", "print the operations at work", opList},
 	{"op show", "ID", "print the record of an operation", opShow},
-	{"op output", "[-f] ID", "print what Barman printed; -f: and what it goes on to print", opOutput},
+	{"op output", "[-f] [--raw] ID", "print what Barman printed; -f: and what it goes on to print", opOutput},
 	{"op wait", "ID", "wait for the end, and end as the operation does", opWait},
 	{"op cancel", "ID", "ask for the end of an operation", opCancel},
 	{"op start", "[--server NAME] [--wait] TYPE [KEY=VALUE…]", "start an operation as a POST would", opStart},

@@ -61,26 +61,29 @@ func opShow(c *call) error {
 	return err
 }
 
-// opOutput is "barback op output".
+// opOutput is "barback op output". A terminal obeys control characters, and Barman prints names that
+// others chose: it gets none, unless somebody asks for them. A file or a pipe gets what was printed.
 func opOutput(c *call) error {
 	follow := c.flags.Bool("f", false, "go on until the operation has ended")
+	raw := c.flags.Bool("raw", false, "control characters as they are, to a terminal, too")
 	op, store, err := c.operation()
 	if err != nil {
 		return err
 	}
+	text := isTerminal(c.stdout) && !*raw
 	if !*follow {
-		f, err := store.Output(op.ID)
+		out, err := store.Printed(op, 0, text)
 		if err != nil {
 			return err
 		}
-		defer func() { _ = f.Close() }()
-		_, err = io.Copy(c.stdout, f)
+		defer func() { _ = out.Close() }()
+		_, err = io.Copy(c.stdout, out)
 		return err
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
 	defer stop()
-	_, err = store.Follow(ctx, op.ID, 0, func(p []byte) error {
-		_, err := c.stdout.Write(p)
+	_, err = store.Follow(ctx, op.ID, 0, text, func(p operation.Piece) error {
+		_, err := c.stdout.Write(p.Bytes)
 		return err
 	})
 	return err

@@ -121,7 +121,7 @@ func (c *config) launcher(store *operation.Store) *runner.Launcher {
 	if err != nil {
 		program = "/usr/bin/barback"
 	}
-	return &runner.Launcher{Store: store, Socket: c.Runner.Socket, Program: program, Config: c.path, Timeout: time.Duration(c.Runner.LaunchTimeout)}
+	return &runner.Launcher{Store: store, Socket: c.Runner.Socket, Program: program, Config: c.path, Timeout: time.Duration(c.Runner.LaunchTimeout), MaxOutput: int64(c.Runner.MaxOutput)}
 }
 
 // status prints OK if a barback answers, as pg-backup-api's verb does.

@@ -3,7 +3,6 @@ package operation
 import (
 	"context"
 	"errors"
-	"io"
 	"os"
 	"time"
 
@@ -11,57 +10,54 @@ import (
 )
 
 // Follow gives emit what Barman prints from byte offset on, as it comes, until the operation has
-// ended and all of it was given, or ctx ends. It sleeps until the kernel reports a change
-// (inotify(7)) and looks each second whether the runner still lives.
-func (s *Store) Follow(ctx context.Context, id ID, offset int64, emit func([]byte) error) (Operation, error) {
+// ended and all of it was given, or ctx ends; as text without control characters. Who cannot keep up with
+// Barman gets a line in place of what was left out meanwhile. It sleeps until the kernel
+// reports a change (inotify(7)) and looks each second whether the runner still lives.
+func (s *Store) Follow(ctx context.Context, id ID, offset int64, text bool, emit func(Piece) error) (Operation, error) {
 	f, err := s.Output(id)
 	if err != nil {
 		return Operation{}, err
 	}
 	defer func() { _ = f.Close() }()
-	if _, err := f.Seek(offset, io.SeekStart); err != nil {
-		return Operation{}, err
-	}
 	changes, err := watch(s.dir(id))
 	if err != nil {
 		return Operation{}, err
 	}
 	defer func() { _ = changes.Close() }()
 	defer context.AfterFunc(ctx, func() { _ = changes.SetReadDeadline(time.Now()) })()
-	buf := make([]byte, 32<<10)
+	out, events := newReader(f, Operation{}, text), make([]byte, 4096)
 	for {
 		op, err := s.Load(id) // before the copy: what was printed before the end is there by then
 		if err != nil {
 			return op, err
 		}
-		if err := copyAll(f, buf, emit); err != nil || op.State.Final() || ctx.Err() != nil {
+		out.op = op
+		if offset, err = out.emit(ctx, offset, emit); err != nil || op.State.Final() || ctx.Err() != nil {
 			return op, err
 		}
 		_ = changes.SetReadDeadline(time.Now().Add(time.Second))
 		if ctx.Err() != nil { // it ended before the deadline was set anew
 			return op, nil
 		}
-		if _, err := changes.Read(buf); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		if _, err := changes.Read(events); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 			return op, err
 		}
 	}
 }
 
-func copyAll(f *os.File, buf []byte, emit func([]byte) error) error {
-	for {
-		n, err := f.Read(buf)
-		if n > 0 {
-			if err := emit(buf[:n]); err != nil {
-				return err
-			}
+// emit gives all that there is from offset on, and where that ends.
+func (r *reader) emit(ctx context.Context, offset int64, emit func(Piece) error) (int64, error) {
+	for ctx.Err() == nil {
+		piece, err := r.next(offset)
+		if err != nil || len(piece.Bytes) == 0 {
+			return offset, err
 		}
-		if errors.Is(err, io.EOF) {
-			return nil
+		if err := emit(piece); err != nil {
+			return offset, err
 		}
-		if err != nil {
-			return err
-		}
+		offset = piece.End
 	}
+	return offset, nil
 }
 
 // watch reports changes of the files in dir: output that comes, a record that is replaced.

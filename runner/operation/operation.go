@@ -73,6 +73,7 @@ type Operation struct {
 	Cancel      *Cancel         `json:"cancel,omitempty"`
 	ExitCode    *int            `json:"exit_code,omitempty"`
 	Error       *Failure        `json:"error,omitempty"`
+	MaxOutput   int64           `json:"max_output,omitempty"`  // bytes of its output that are kept (see [Operation.Omitted]); 0: all
 	OutputLost  bool            `json:"output_lost,omitempty"` // not all that Barman printed could be kept
 	Result      Result          `json:"result,omitzero"`
 	Runner      *Process        `json:"runner,omitempty"`
