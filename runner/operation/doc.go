@@ -12,7 +12,7 @@
 //	  operations/ID/state.lock      held for the moment of a change to operation.json; empty
 //	  operations/ID/unclaimed       becomes "claim" when a runner takes the operation, or the request takes it back: one rename wins
 //	  operations/ID/reserve         room on the disk for the record of the end; becomes operation.json then
-//	  operations/ID/output.log      what Barman printed, stdout and stderr in one
+//	  operations/ID/output.log      what Barman printed, stdout and stderr in one; its middle may be left out, see Output
 //	  operations/ID/progress.json   how far Barman's copy is, written by the runner now and then; not durable, and of no meaning after the end
 //	  operations/ID/runner.log      the runner's own log where no journal has it; often empty
 //	  index                         a line for each operation that has ended, in the order of their ends; lists read it from behind. Made anew from the records when it is missing or damaged
@@ -69,6 +69,26 @@
 //
 // An archive holds folders as they were below operations, without the locks. A record is removed from there when
 // the archive with it is on the disk and was read back; until then it is in both.
+//
+// # Output
+//
+// The byte offsets of output.log are those of what Barman printed, whatever was left out. Beyond max_output of
+// the record (0: no cap) the runner gives the blocks of the middle back to the file system
+// (fallocate(2), FALLOC_FL_PUNCH_HOLE); nothing is copied. With step = max_output/4, rounded down to 64 KiB,
+// and size the length of the file, what is left out are the bytes
+//
+//	from step to step + step*ceil((size-max_output)/step), if size > max_output
+//
+// so that the first quarter of the cap and at least its last half stay. This gap follows from the record and the
+// size alone. It is not asked of the file system (lseek(2), SEEK_HOLE), which may have more holes
+// (ZFS makes them of NULs that were printed) or tell of none, and it holds for a copy without holes. Only where the
+// record is damaged the first hole has to do. The bytes of the gap mean nothing, be they NULs or not freed yet:
+// a runner may die between a write and the freeing.
+//
+// The runner writes first and frees then. So a reader that looks at the size again after it
+// has read knows whether that was still there: it is not to use what the gap has reached by then.
+//
+// On a file system that frees no part of a file the runner sets max_output of the record to 0 before Barman starts, and all is kept.
 //
 // # Versions
 //
