@@ -2,7 +2,6 @@ package operation
 
 import (
 	"errors"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -134,8 +133,6 @@ func (w *OutputWriter) free(g gap) error {
 
 // Close ends the writing.
 func (w *OutputWriter) Close() error { return w.f.Close() }
-
-var _ io.WriteCloser = (*OutputWriter)(nil)
 
 // RunnerLog opens the file that takes the runner's own log where no journal does.
 func (s *Store) RunnerLog(id ID) (*os.File, error) {

@@ -3,6 +3,7 @@ package operation
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -76,7 +77,7 @@ func FuzzText(f *testing.F) {
 		n := 1 + int64(size%7)
 		for off := int64(0); off < int64(len(want)); off++ {
 			part := make([]byte, min(n, int64(len(want))-off))
-			if _, err := p.ReadAt(part, off); err != nil && err != io.EOF || !bytes.Equal(part, want[off:off+int64(len(part))]) {
+			if _, err := p.ReadAt(part, off); err != nil && !errors.Is(err, io.EOF) || !bytes.Equal(part, want[off:off+int64(len(part))]) {
 				t.Fatalf("%d bytes of %q at %d are %q (%v), want %q", len(part), printed, off, part, err, want[off:off+int64(len(part))])
 			}
 			if got := readPrinted(t, s, op, off, true); !bytes.Equal(got, want[off:]) {
