@@ -2,6 +2,7 @@ package operation
 
 import (
 	"archive/zip"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -54,19 +55,23 @@ func (s *Store) fromArchive(id ID) (Operation, error) {
 }
 
 // archivedFile reads one file of an archived record; [fs.ErrNotExist] if there is none.
-func (s *Store) archivedFile(id ID, name string) ([]byte, error) {
+func (s *Store) archivedFile(id ID, name string) (data []byte, err error) {
+	err = s.fromFile(id, name, func(f io.Reader) error { data, err = io.ReadAll(f); return err })
+	return data, err
+}
+
+func (s *Store) fromFile(id ID, name string, use func(io.Reader) error) error {
 	z, err := zip.OpenReader(s.archiveFile(month(id)))
 	if err != nil {
-		return nil, archiveError(month(id), err)
+		return archiveError(month(id), err)
 	}
 	defer func() { _ = z.Close() }()
 	f, err := z.Open(path.Join(string(id), name))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { _ = f.Close() }()
-	data, err := io.ReadAll(f) // of our own making: outputs have a cap
-	return data, archiveError(month(id), err)
+	return archiveError(month(id), use(f))
 }
 
 // archivedSize is how many bytes an archived output has.
@@ -85,22 +90,40 @@ func (s *Store) archivedSize(id ID) (int64, error) {
 
 // archivedOutput opens a copy of an archived output that is nowhere but in memory.
 func (s *Store) archivedOutput(id ID) (*os.File, error) {
-	data, err := s.archivedFile(id, "output.log")
-	if errors.Is(err, fs.ErrNotExist) { // an empty one is not kept
-		_, err = s.fromArchive(id)
-	}
-	if err != nil {
-		return nil, err
-	}
 	fd, err := unix.MemfdCreate("output.log", unix.MFD_CLOEXEC)
 	if err != nil {
 		return nil, err
 	}
 	f := os.NewFile(uintptr(fd), "output.log") // #nosec G115 -- a descriptor
-	if _, err := f.WriteAt(data, 0); err != nil {
+	err = s.fromFile(id, "output.log", func(from io.Reader) error { return sparse(f, from) })
+	if errors.Is(err, fs.ErrNotExist) { // an empty one is not kept
+		_, err = s.fromArchive(id)
+	}
+	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
+}
+
+// sparse copies without the NULs, so that what was left out of an output takes no memory: it may be a
+// hundred times what was kept.
+func sparse(to *os.File, from io.Reader) error {
+	buf, nothing := make([]byte, 64<<10), make([]byte, 64<<10)
+	for at := int64(0); ; {
+		n, err := io.ReadFull(from, buf)
+		if !bytes.Equal(buf[:n], nothing[:n]) {
+			if _, err := to.WriteAt(buf[:n], at); err != nil {
+				return err
+			}
+		}
+		at += int64(n)
+		switch {
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+			return to.Truncate(at)
+		case err != nil:
+			return err
+		}
+	}
 }
 
 func archiveError(month string, err error) error {

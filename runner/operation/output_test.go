@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -254,4 +255,38 @@ func TestAFileSystemThatCannotFree(t *testing.T) {
 		t.Errorf("where nothing can be freed %d bytes are read and %d left out, want all %d", len(got), op.Omitted(3<<20), 3<<20)
 	}
 	closeFile(t, lock)
+}
+
+// What was left out takes no memory when an archived output is read, and the rest reads as before.
+func TestAnArchivedOutputBeyondItsCap(t *testing.T) {
+	s := newStore(t)
+	op, lock, w := capped(t, s, MinOutput)
+	punches(t, w)
+	printNumbered(t, w, 30<<20)
+	want := readPrinted(t, s, op, 0, true)
+	op, err := s.End(op.ID, Failed, func(*Operation) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeFile(t, lock)
+	if _, err := s.Prune(Policy{MaxSize: 1}, time.Now(), false); err != nil {
+		t.Fatal(err)
+	}
+	if op, err = s.Load(op.ID); err != nil || !op.Archived() {
+		t.Fatalf("Load = %v, %v, want it archived", op, err)
+	}
+	if got := op.Omitted(s.OutputBytes(op.ID)); got != gapOf(30<<20, MinOutput).bytes() {
+		t.Errorf("of an archived output %d bytes are said to be left out, want %d", got, gapOf(30<<20, MinOutput).bytes())
+	}
+	if got := readPrinted(t, s, op, 0, true); !bytes.Equal(got, want) {
+		t.Errorf("archived the output reads as %d bytes, %d of them NULs, want the same %d as before", len(got), bytes.Count(got, []byte{0}), len(want))
+	}
+	f, err := s.Output(op.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeFile(t, f)
+	if st, err := f.Stat(); err != nil || st.Sys().(*syscall.Stat_t).Blocks*512 > MinOutput+256<<10 {
+		t.Errorf("an archived output is opened as %+v (%v), want but what was kept in memory", st, err)
+	}
 }
