@@ -3,6 +3,7 @@ package operation
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"time"
 
@@ -20,6 +21,13 @@ func (s *Store) Follow(ctx context.Context, id ID, offset int64, text bool, emit
 	}
 	defer func() { _ = f.Close() }()
 	changes, err := watch(s.dir(id))
+	if errors.Is(err, fs.ErrNotExist) { // its record is in an archive: nothing will come
+		op, err := s.Load(id)
+		if err == nil {
+			_, err = newReader(f, op, text).emit(ctx, offset, emit)
+		}
+		return op, err
+	}
 	if err != nil {
 		return Operation{}, err
 	}
