@@ -281,6 +281,10 @@ func TestAnArchivedOutputBeyondItsCap(t *testing.T) {
 	if got := readPrinted(t, s, op, 0, true); !bytes.Equal(got, want) {
 		t.Errorf("archived the output reads as %d bytes, %d of them NULs, want the same %d as before", len(got), bytes.Count(got, []byte{0}), len(want))
 	}
+	var live bytes.Buffer
+	if _, err := s.Follow(t.Context(), op.ID, 0, true, func(p Piece) error { live.Write(p.Bytes); return nil }); err != nil || !bytes.Equal(live.Bytes(), want) {
+		t.Errorf("a follower of an archived output gets %d bytes and %v, want all %d", live.Len(), err, len(want))
+	}
 	f, err := s.Output(op.ID)
 	if err != nil {
 		t.Fatal(err)
