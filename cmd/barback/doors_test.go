@@ -222,7 +222,7 @@ func answers(t *testing.T, c client) {
 }
 
 // wellFormed holds for every answer: JSON, a request ID, and errors as RFC 9457 has them.
-func wellFormed(t *testing.T, res reply) {
+func wellFormed(t testing.TB, res reply) {
 	t.Helper()
 	kind := res.Header.Get("Content-Type")
 	if res.StatusCode < 400 {
