@@ -150,6 +150,9 @@ func (c *Config) perform(ctx context.Context, task *Task, log logrus.FieldLogger
 		return outcome{}, err
 	}
 	out := judgeEnd(state.ProcessState, context.Cause(ctx))
+	if op.Type == "config_update" && out.failure != nil {
+		out.failure.Detail += "; changes that Barman could not make it keeps in cfg_changes.queue in its home, and makes them with the next config_update"
+	}
 	out.result, out.lost = c.madeBackup(op, before), state.lost != nil
 	return out, nil
 }

@@ -153,8 +153,9 @@ func sorted(types ...string) func(peer, reply) {
 var peerBeforeModels = []peerRow{
 	{name: "old-status", mark: contract, ask: "GET /status", code: 200, says: `"OK"`},
 	{name: "old-list", mark: contract, ask: "GET /servers/pg-one/operations", code: 200, says: `"type":"backup"`},
-	{name: "old-recovery", mark: contract, ask: "POST /servers/pg-one/operations", body: `{"backup_id":"latest","destination_directory":"$dest","remote_ssh_command":"$ssh"}`, code: 202, ends: "DONE"},
+	{name: "old-recovery", mark: contract, ask: "POST /servers/pg-one/operations", body: `{"backup_id":"latest","destination_directory":"$dest","local":true}`, code: 202, ends: "DONE"},
 	{name: "config_switch was accepted and failed with usage text", mark: defect, ask: "POST /servers/pg-one/operations", body: `{"type":"config_switch","reset":true}`, code: 501, says: "3.10"},
 	{name: "config_update was accepted and failed with usage text", mark: defect, ask: "POST /operations", body: `{"type":"config_update","changes":[{"scope":"server","server_name":"pg-one","description":"x"}]}`, code: 501, says: "3.10"},
-	{name: "old-model-is-a-server", mark: free, ask: "GET /servers/pg-old:model/operations", code: 200, says: `{"operations":[]}`},
+	// That Barman, and pg-backup-api with it, took a model for a server and could do nothing with it.
+	{name: "old-model", mark: free, ask: "GET /servers/pg-old:model/operations", code: 404, says: strings.Replace(noServer, "nope", "pg-old:model", 1)},
 }
