@@ -238,7 +238,11 @@ func wellFormed(t testing.TB, res reply) {
 	if _, ok := p["operation_id"]; ok {
 		t.Errorf("an error holds operation_id, which clients take for success: %s", res.body)
 	}
-	if e, _ := p["error"].(string); !strings.HasPrefix(e, fmt.Sprintf("%d %s: ", res.StatusCode, http.StatusText(res.StatusCode))) {
+	name := http.StatusText(res.StatusCode)
+	if p["type"] == "about:blank" { // Apache's, where the title is the name of the code (RFC 9457, 4.2.1)
+		name = fmt.Sprint(p["title"])
+	}
+	if e, _ := p["error"].(string); !strings.HasPrefix(e, fmt.Sprintf("%d %s: ", res.StatusCode, name)) {
 		t.Errorf("error = %q, want it to begin as pg-backup-api's does", e)
 	}
 	if strings.HasPrefix(fmt.Sprint(p["type"]), "urn:barback:") && res.Header.Get("X-Request-Id") != p["request_id"] {

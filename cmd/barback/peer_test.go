@@ -66,7 +66,7 @@ func TestPeer(t *testing.T) {
 		doors  []door
 		rows   []peerSection
 	}{
-		{"trixie", doors, []peerSection{{"paths", peerPaths}, {"lists", peerLists}, {"bodies", peerBodies}, {"operations", peerOperations}, {"faults", peerFaults}}},
+		{"trixie", doors, []peerSection{{"paths", peerPaths}, {"lists", peerLists}, {"bodies", peerBodies}, {"operations", peerOperations}, {"clients", peerClients}, {"faults", peerFaults}}},
 		{"sid", last, []peerSection{{"paths", peerPaths}, {"lists", peerLists}, {"bodies", peerBodies}, {"operations", peerOperations}}},
 		{"bookworm", doors, []peerSection{{"before models", peerBeforeModels}}},
 	} {
