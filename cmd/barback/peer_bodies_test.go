@@ -97,7 +97,7 @@ var peerBodies = []peerRow{
 
 // peerOperations are the requests that are accepted, each polled to its end.
 var peerOperations = []peerRow{
-	{name: "r-ok", mark: contract, ask: post, body: `{"type":"recovery","backup_id":"latest","destination_directory":"$dest","remote_ssh_command":"$ssh"}`, code: 202, ends: "DONE", holds: accepted},
+	{name: "r-ok", mark: contract, ask: post, body: `{"type":"recovery","backup_id":"latest","destination_directory":"$dest","remote_ssh_command":"$ssh"}`, code: 202, ends: "DONE", slow: true, holds: accepted},
 	{name: "r-default-type", mark: contract, ask: post, body: `{"backup_id":"oldest","destination_directory":"$dest","local":true}`, code: 202, says: `"type":"recovery"`, ends: "DONE"},
 	{name: "r-fails", mark: contract, ask: post, body: `{"backup_id":"$backup","destination_directory":"$dest","remote_ssh_command":"ssh -p $refusing nobody@127.0.0.1"}`, code: 202, ends: "FAILED"},
 	{name: "cs-model", mark: contract, ask: post, body: `{"type":"config_switch","model_name":"pg-one:plain"}`, code: 202, ends: "DONE"},
