@@ -77,10 +77,22 @@ var peerClients = []peerRow{
 	{name: "clients that POST again when operation_id is missing", mark: contract, play: func(p peer) { postAgain(p, p.url) }},
 }
 
-// TestPeerClientsBelowAPath plays them through every door with barback below a path.
+// TestPeerClientsBelowAPath plays them through every door with barback below a path, and with the permissions
+// that README gives to who comes from pg-backup-api.
 func TestPeerClientsBelowAPath(t *testing.T) {
 	l := newLab(t, "trixie")
 	l.configure(`base_path = "/backup"`)
+	readme, err := os.ReadFile(root(t) + "/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, allow, ok := strings.Cut(string(readme), "    sudo -u barman barback user allow anonymous operations")
+	allow, _, _ = strings.Cut(allow, "\n")
+	if !ok {
+		t.Fatal("README does not say what to allow to clients of pg-backup-api")
+	}
+	l.must(l.command(l.bin, "user", "remove", "--config", l.config, "anonymous"))
+	l.must(l.command(l.bin, append([]string{"user", "allow", "--config", l.config, "anonymous", "operations"}, strings.Fields(strings.ReplaceAll(allow, "'", ""))...)...))
 	words := map[string]string{}
 	for _, d := range doors {
 		t.Run(d.name, func(t *testing.T) {
