@@ -27,6 +27,7 @@ type Config struct {
 	Launcher launcher
 	Checks   func() []Check // what GET /status?deep=1 looks at
 	Log      logrus.FieldLogger
+	Unmasked bool  // what Barman tells is passed on as it is
 	Broken   error // the installation cannot work, and why: every answer says so
 }
 
@@ -65,6 +66,7 @@ func (h *handler) routes() {
 	get("/", h.index)
 	get("/status", h.status)
 	get("/version", h.version)
+	get("/diagnose", h.diagnose)
 	get("/servers", h.servers)
 	for _, at := range []string{"/operations", "/servers/:server/operations"} {
 		get(at, h.operations)

@@ -8,13 +8,14 @@ import (
 )
 
 // secrets are the spellings of a password in PostgreSQL's connection strings: key=value, quoted or
-// not, with backslashes, and URI (libpq, "Connection Strings").
+// not, with backslashes, and URI (libpq, "Connection Strings"); other URLs, as in hook scripts, hide
+// theirs in the same way.
 var secrets = []struct {
 	re   *regexp.Regexp
 	with string
 }{
 	{regexp.MustCompile(`(?i)(password\s*=\s*)('(?:\\.|[^'\\])*(?:'|$)|(?:\\.|[^\s\\])+)`), "${1}*REDACTED*"},
-	{regexp.MustCompile(`(?i)(postgres(?:ql)?://[^:@/\s]*:)[^@/\s]*@`), "${1}*REDACTED*@"},
+	{regexp.MustCompile(`(://[^:@/\s]*:)[^@/\s]*@`), "${1}*REDACTED*@"},
 }
 
 // mask hides passwords in text that goes to a client. Text that is JSON is taken apart for it, as
@@ -53,7 +54,7 @@ func maskDocument(raw []byte) (json.RawMessage, bool) {
 	return bytes.TrimSpace(b.Bytes()), err == nil
 }
 
-var secretName = regexp.MustCompile(`(?i)password|passphrase$|secret`)
+var secretName = regexp.MustCompile(`(?i)password|passphrase$|secret|sse_customer_key$`)
 
 func maskValue(v any) any {
 	switch v := v.(type) {

@@ -128,6 +128,11 @@ func classify(err error) (status int, slug, title string) {
 		return http.StatusServiceUnavailable, "no-barman", "Barman is not installed"
 	case as[*barman.BrokenError](err):
 		return http.StatusServiceUnavailable, "broken-barman", "Barman does not work"
+	case as[*barman.AskError](err):
+		if e, _ := errors.AsType[*barman.AskError](err); e.Timeout {
+			return http.StatusGatewayTimeout, "barman-timeout", "Barman took too long"
+		}
+		return http.StatusBadGateway, "barman-failed", "Barman failed"
 	case as[*barman.ConfigError](err):
 		return http.StatusServiceUnavailable, "barman-config", "Barman's configuration cannot be used"
 	case as[*operation.BusyError](err):

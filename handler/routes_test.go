@@ -41,7 +41,7 @@ func TestRoutes(t *testing.T) {
 		allow []string
 		get   int // what GET answers
 	}{
-		{"/", read, 200}, {"/status", read, 200}, {"/status?x=1", read, 200}, {"/version", read, 200}, {"/servers", read, 200},
+		{"/", read, 200}, {"/status", read, 200}, {"/status?x=1", read, 200}, {"/version", read, 200}, {"/diagnose", read, 200}, {"/servers", read, 200},
 		{"/operations", list, 200}, {"/operations/" + instance, one, 200}, {"/operations/" + instance + "/output", read, 200},
 		{"/operations/" + instance + "/cancel", act, 405}, {"/operations/" + instance + "/retry", act, 405},
 		{"/servers/pg-one/operations", list, 200}, {"/servers/s%207/operations", list, 200}, {"/servers/pg-one/operations/" + server, one, 200},

@@ -13,7 +13,7 @@ func (h *handler) index(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	links := map[string]string{}
-	for _, p := range []string{"/status", "/version", "/servers", "/operations"} {
+	for _, p := range []string{"/status", "/version", "/diagnose", "/servers", "/operations"} {
 		links[p[1:]] = h.BasePath + p
 	}
 	return answer(w, r, http.StatusOK, map[string]any{"service": "barback", "version": h.Version, "links": links})

@@ -10,6 +10,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 
+	"barback/runner/barman"
 	"barback/runner/operation"
 )
 
@@ -61,7 +62,7 @@ func (c *Config) barman(ctx context.Context, op operation.Operation, before map[
 func (c *Config) command(ctx context.Context, op operation.Operation, lock, out *os.File) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, op.Command[0], op.Command[1:]...) // #nosec G204 -- the argv that the request was checked for
 	cmd.Dir = "/"
-	cmd.Env = append(Environment(), operation.Marker+"="+string(op.ID), "PYTHONUNBUFFERED=1")
+	cmd.Env = append(barman.Environment(), operation.Marker+"="+string(op.ID), "PYTHONUNBUFFERED=1")
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.ExtraFiles = []*os.File{lock}
 	cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGINT) }

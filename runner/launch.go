@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"barback/runner/barman"
 	"barback/runner/operation"
 )
 
@@ -151,7 +152,7 @@ func (l *Launcher) command(id operation.ID) *exec.Cmd {
 	}
 	cmd := exec.Command(l.Program, append(args, string(id))...) //nolint:noctx,gosec // it outlives every context; and it is ourselves
 	cmd.Dir = "/"
-	cmd.Env = Environment()
+	cmd.Env = barman.Environment()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	return cmd
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"barback/runner/barman"
 	"barback/runner/operation"
 )
 
@@ -67,7 +68,7 @@ func remoteEntry(ctx context.Context, op operation.Operation, dir string) (strin
 	script := fmt.Sprintf("%s 'if test -e %[2]s; then ls -A %[2]s; fi'", op.Target.SSH, dir)
 	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", "exec "+script) // #nosec G204 -- words that barman.checkSSH let through, or the administrator allowed
 	cmd.Dir = "/"
-	cmd.Env = append(Environment(), operation.Marker+"="+string(op.ID))
+	cmd.Env = append(barman.Environment(), operation.Marker+"="+string(op.ID))
 	cmd.WaitDelay = time.Second
 	var stderr strings.Builder
 	cmd.Stderr = &stderr

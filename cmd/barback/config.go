@@ -30,8 +30,10 @@ type config struct {
 	MaxBody     size     `toml:"max_body"`
 	LogLevel    string   `toml:"log_level"`
 	Barman      struct {
-		Command string `toml:"command"`
-		Config  string `toml:"config"`
+		Command       string   `toml:"command"`
+		Config        string   `toml:"config"`
+		Timeout       duration `toml:"timeout"`
+		MaskPasswords bool     `toml:"mask_passwords"`
 	} `toml:"barman"`
 	Runner struct {
 		Socket        string   `toml:"socket"`
@@ -56,6 +58,8 @@ type config struct {
 func defaults() config {
 	c := config{StateDir: "/var/lib/barback", IdleTimeout: duration(60 * time.Second), MaxBody: 8 << 20, LogLevel: "info"}
 	c.Barman.Command = "barman"
+	c.Barman.Timeout = duration(60 * time.Second)
+	c.Barman.MaskPasswords = true
 	c.Runner.Socket = "/run/barback/runner.sock"
 	c.Runner.MaxParallel = 4
 	c.Runner.LaunchTimeout = duration(10 * time.Second)
@@ -135,8 +139,8 @@ func (c *config) check() error {
 		return fmt.Errorf("max_body: %d bytes are too few", c.MaxBody)
 	case c.Runner.MaxParallel < 1:
 		return fmt.Errorf("runner.max_parallel: %d: at least 1 is needed", c.Runner.MaxParallel)
-	case c.Runner.LaunchTimeout <= 0 || c.Runner.StopGrace <= 0 || c.IdleTimeout < 0:
-		return errors.New("a time must not be negative, and launch_timeout and stop_grace not zero")
+	case c.Runner.LaunchTimeout <= 0 || c.Runner.StopGrace <= 0 || c.Barman.Timeout <= 0 || c.IdleTimeout < 0:
+		return errors.New("a time must not be negative, and timeout, launch_timeout and stop_grace not zero")
 	case c.Runner.MaxOpen < c.Runner.MaxParallel:
 		return fmt.Errorf("runner.max_open: %d are fewer than the %d of runner.max_parallel", c.Runner.MaxOpen, c.Runner.MaxParallel)
 	case c.Retention.ArchiveAfter < 0 || c.Retention.DeleteAfter < 0 || c.Retention.MaxOperations < 0:

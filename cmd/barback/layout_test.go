@@ -23,7 +23,7 @@ var imports = map[string][]string{
 	"barback/handler/auth":     {"barback/runner/durable", "github.com/BurntSushi/toml", "github.com/gofrs/flock"},
 	"barback/handler/gateway":  {"barback/handler/auth", "github.com/coreos/go-systemd/v22/activation", "golang.org/x/sys/unix"},
 	"barback/runner":           {"barback/runner/barman", "barback/runner/operation", "github.com/gofrs/flock", "github.com/sirupsen/logrus", "golang.org/x/sys/unix"},
-	"barback/runner/barman":    {"barback/runner/durable", "barback/runner/operation", "gopkg.in/ini.v1"},
+	"barback/runner/barman":    {"barback/runner/durable", "barback/runner/operation", "github.com/gofrs/flock", "golang.org/x/sys/unix", "gopkg.in/ini.v1"},
 	"barback/runner/durable":   {"golang.org/x/sys/unix"},
 	"barback/runner/operation": {"barback/runner/durable", "github.com/gofrs/flock", "golang.org/x/sys/unix"},
 }

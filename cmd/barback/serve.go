@@ -79,7 +79,7 @@ func (c *call) handler() (http.Handler, config, logrus.FieldLogger) {
 		return handler.New(handler.Config{
 			BasePath: cfg.BasePath, MaxBody: int64(cfg.MaxBody), Version: version(), Broken: err,
 			Records: store, Barman: cfg.barman(), Users: cfg.users(), Launcher: cfg.launcher(store),
-			Checks: func() []handler.Check { return checks(cfg) }, Log: log,
+			Checks: func() []handler.Check { return checks(cfg) }, Log: log, Unmasked: !cfg.Barman.MaskPasswords,
 		}), err == nil
 	}}, cfg, log
 }
@@ -108,7 +108,7 @@ func (h *healing) handler() http.Handler {
 }
 
 func (c *config) barman() *barman.Client {
-	return &barman.Client{Command: c.Barman.Command, Config: c.Barman.Config, Cache: c.StateDir,
+	return &barman.Client{Command: c.Barman.Command, Config: c.Barman.Config, Cache: c.StateDir, Timeout: time.Duration(c.Barman.Timeout),
 		Policy: barman.Policy{AllowedDestinations: c.Restore.AllowedDestinations, AllowRawSSHCommand: c.Restore.AllowRawSSHCommand, Forbidden: []string{c.StateDir}}}
 }
 

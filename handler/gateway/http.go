@@ -16,7 +16,7 @@ const (
 	headerTimeout    = 10 * time.Second
 	bodyTimeout      = 60 * time.Second
 	keepAliveTimeout = 30 * time.Second
-	drainTimeout     = 40 * time.Second // longer than any request takes
+	drainTimeout     = 40 * time.Second // longer than any request takes, but for a Barman that hangs: it is killed
 	maxHeaderBytes   = 32 << 10
 )
 

@@ -1,7 +1,7 @@
 // Package barman speaks to Barman: it reads Barman's configuration and catalog
 // files, checks what a client asks for, and builds the argument vector of the command
-// that does it. It starts nothing but "barman --version"; operations are
-// started by the runner. No value ever reaches a shell of ours, and none that
+// that does it. What it starts itself only reads (Client.Ask, Client.Version); operations
+// are started by the runner. No value ever reaches a shell of ours, and none that
 // could be taken for an option gets past its check.
 package barman
 
@@ -13,13 +13,15 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"time"
 )
 
 // Client is one installed Barman.
 type Client struct {
-	Command string // name or path of the barman program
-	Config  string // path of barman.conf; empty: as Barman finds it
-	Cache   string // directory for what starting Barman told us; empty: none
+	Command string        // name or path of the barman program
+	Config  string        // path of barman.conf; empty: as Barman finds it
+	Cache   string        // directory for what starting Barman told us; empty: none
+	Timeout time.Duration // for one run of Barman that a request waits for; 0: a minute
 	Policy  Policy
 }
 

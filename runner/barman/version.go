@@ -1,16 +1,13 @@
 package barman
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"barback/runner/durable"
@@ -89,18 +86,9 @@ func (e *BrokenError) Unwrap() error { return e.Err }
 const versionTimeout = 10 * time.Second
 
 func askVersion(path string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), versionTimeout)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, path, "--version") // #nosec G204 G702 -- the configured program
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) } // its children, too: they hold the pipe
-	cmd.WaitDelay = time.Second
-	out, err := cmd.CombinedOutput()
-	if ctx.Err() != nil {
-		return "", fmt.Errorf("%s --version did not end within %v", path, versionTimeout)
-	}
+	out, err := output(versionTimeout, []string{path, "--version"})
 	if err != nil {
-		return "", fmt.Errorf("%s --version: %w: %s", path, err, strings.TrimSpace(string(out[:min(len(out), 500)])))
+		return "", fmt.Errorf("%s --version %w", path, err)
 	}
 	m := versionLine.FindSubmatch(out)
 	if m == nil {

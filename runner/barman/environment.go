@@ -1,4 +1,4 @@
-package runner
+package barman
 
 import (
 	"os"
@@ -10,7 +10,7 @@ import (
 // passed names the variables that go on to a runner and to Barman. All others stay behind.
 var passed = []string{"PATH", "TZ", "LANG", "LC_ALL", "BARBACK_CONFIG", "PG_BACKUP_API_BARMAN_CONF", "BARMAN_CONFIG_FILE", "INVOCATION_ID"}
 
-// Environment is the environment of a runner: what is passed on, and the
+// Environment is the environment of a runner and of Barman: what is passed on, and the
 // user's own HOME and name, which Apache's suexec takes away.
 func Environment() []string {
 	env := map[string]string{"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}

@@ -1,0 +1,48 @@
+package handler
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"barback/runner/barman"
+)
+
+// diagnose handles "GET /diagnose": the object of "barman diagnose". All who ask while Barman
+// works get the same answer; ?max_age=N is content with one that is at most N seconds old.
+func (h *handler) diagnose(w http.ResponseWriter, r *request) error {
+	if err := r.may("diagnose"); err != nil {
+		return err
+	}
+	if !accepts(r.Header.Get("Accept"), "application/json") {
+		return errNotAcceptable
+	}
+	maxAge, err := maxAge(r)
+	if err != nil {
+		return err
+	}
+	q := barman.Question{Args: []string{"diagnose"}, MaxAge: maxAge, Clean: mask}
+	if h.Unmasked {
+		q.Clean = nil
+	}
+	a, err := h.Barman.Ask(q)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Age", strconv.Itoa(int(a.Age/time.Second)))
+	write(w, "application/json", http.StatusOK, a.Body)
+	return nil
+}
+
+// maxAge reads the parameter of that name.
+func maxAge(r *request) (time.Duration, error) {
+	query := r.URL.Query()
+	if !query.Has("max_age") {
+		return 0, nil
+	}
+	n, err := strconv.ParseUint(query.Get("max_age"), 10, 31)
+	if err != nil {
+		return 0, &barman.InvalidError{Summary: "A parameter is not allowed", Fields: []barman.Field{{Pointer: "?max_age", Detail: "must be a number of seconds, 0 or more"}}}
+	}
+	return time.Duration(n) * time.Second, nil // #nosec G115 -- 31 bits
+}

@@ -1,0 +1,146 @@
+package barman
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os/exec"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Question is a command of Barman's that changes nothing and prints one JSON object.
+type Question struct {
+	Args   []string            // behind "barman -c FILE"
+	MaxAge time.Duration       // how old an answer may be that others were given; 0: none that was there before the question
+	Clean  func(string) string // takes out what must be neither told nor written down; nil: nothing
+}
+
+// Answer is what Barman printed: one JSON object, in one line.
+type Answer struct {
+	Body []byte
+	Age  time.Duration
+}
+
+// AskError says that Barman was asked and gave no answer.
+type AskError struct {
+	Detail  string `json:"detail"`
+	Timeout bool   `json:"timeout"`
+}
+
+func (e *AskError) Error() string { return e.Detail }
+
+const (
+	defaultTimeout = time.Minute
+	maxAnswer      = 64 << 20 // bytes; thousands of backups stay far below
+	maxComplaint   = 2048     // bytes of the end of standard error
+)
+
+// answer runs Barman for q. How Barman failed is part of the answer; that it could not be started is not.
+func (c *Client) answer(q Question, argv []string) (answer, error) {
+	clean := q.Clean
+	if clean == nil {
+		clean = func(s string) string { return s }
+	}
+	var a answer
+	out, err := output(c.timeout(), argv)
+	if err == nil {
+		a.body, err = line(clean, out)
+	}
+	failed, ok := errors.AsType[*AskError](err)
+	if err != nil && !ok {
+		return a, &BrokenError{err}
+	}
+	if ok {
+		a.Error = &AskError{clean("barman " + strings.Join(q.Args, " ") + " " + failed.Detail), failed.Timeout}
+	}
+	a.ID, a.At, a.Up = rand.Text(), time.Now(), uptime()
+	return a, nil
+}
+
+func (c *Client) timeout() time.Duration { return cmp.Or(c.Timeout, defaultTimeout) }
+
+// line is the object that Barman printed, cleaned, in one line.
+func line(clean func(string) string, out []byte) ([]byte, error) {
+	var b bytes.Buffer
+	if json.Compact(&b, out) != nil || b.Bytes()[0] != '{' {
+		text := clean(string(out)) // before it is cut: half a secret is not found
+		return nil, &AskError{Detail: fmt.Sprintf("printed no JSON object, but %q", text[:min(len(text), 200)])}
+	}
+	return []byte(clean(b.String()) + "\n"), nil
+}
+
+// output runs a command that only reads and returns what it printed. At the end of its time it is
+// killed with all that it started, and the kernel kills it when this process dies: an answer that
+// nobody waits for is worth nothing. An error that is no [AskError] means that it was not started.
+func output(timeout time.Duration, argv []string) ([]byte, error) {
+	runtime.LockOSThread() // the kernel's signal comes when the thread dies that started the command
+	defer runtime.UnlockOSThread()
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...) // #nosec G204 G702 -- the configured program, and words of ours
+	cmd.Dir, cmd.Env = "/", Environment()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = time.Second // a daemon that it started may hold the pipe for ever
+	out, complaint := &head{full: cancel}, &tail{}
+	cmd.Stdout, cmd.Stderr = out, complaint
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	err := cmd.Wait()
+	switch {
+	case err == nil, errors.Is(err, exec.ErrWaitDelay):
+		return out.buf.Bytes(), nil
+	case out.over:
+		return nil, &AskError{Detail: fmt.Sprintf("printed more than %d bytes", maxAnswer)}
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return nil, &AskError{Detail: fmt.Sprintf("did not end within %v", timeout), Timeout: true}
+	}
+	return nil, &AskError{Detail: fmt.Sprintf("failed: %v: %s", err, cmp.Or(complaint.text(), "it did not say why"))}
+}
+
+// head keeps what is written to it, up to maxAnswer; then it says so.
+type head struct {
+	buf  bytes.Buffer
+	over bool
+	full func()
+}
+
+func (h *head) Write(p []byte) (int, error) {
+	if h.buf.Len()+len(p) > maxAnswer {
+		h.over = true
+		h.full()
+		return 0, errors.New("too much")
+	}
+	return h.buf.Write(p)
+}
+
+// tail keeps the end of what is written to it: there a program says what it died of.
+type tail struct {
+	b   []byte
+	cut bool
+}
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.b = append(t.b, p...)
+	if over := len(t.b) - maxComplaint; over > 0 {
+		t.b, t.cut = t.b[over:], true
+	}
+	return len(p), nil
+}
+
+// text is the lines that are whole: of half a line nobody could tell what secret it holds.
+func (t *tail) text() string {
+	b := t.b
+	if t.cut {
+		_, b, _ = bytes.Cut(b, []byte("\n"))
+	}
+	return strings.ToValidUTF8(strings.TrimSpace(string(b)), "")
+}
