@@ -21,7 +21,7 @@ func (h *handler) diagnose(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	q := barman.Question{Args: []string{"diagnose"}, MaxAge: maxAge, Clean: mask}
+	q := barman.Question{Args: []string{"diagnose"}, Quoted: true, MaxAge: maxAge, Clean: mask}
 	if h.Unmasked {
 		q.Clean = nil
 	}

@@ -2,6 +2,7 @@ package handler
 
 import (
 	"context"
+	"encoding/json"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -25,8 +26,17 @@ func (b *bench) runs() int {
 	return len(data)
 }
 
-const secretive = `cat <<'EOT'
-{
+// quoted is a script that prints doc as "barman -f json diagnose" does.
+func quoted(t testing.TB, doc string) string {
+	t.Helper()
+	said, err := json.Marshal(map[string][]string{"_INFO": {doc}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return "cat <<'EOT'\n" + string(said) + "\nEOT"
+}
+
+const secretive = `{
     "global": {"config": {"barman_home": "/x", "conninfo": "host=a password = topsecret"}},
     "servers": {"password-db": {"config": {
         "conninfo": "host=a password='to\"psecret' dbname=d",
@@ -38,13 +48,12 @@ const secretive = `cat <<'EOT'
         "description": "a <b> & ä"},
         "status": {"current_size": 30882864.0, "big": 12345678901234567890},
         "msg_list": []}}
-}
-EOT`
+}`
 
 // The answer is Barman's object, with nothing around it, and without passwords.
 func TestDiagnose(t *testing.T) {
 	b := newBench(t, nil)
-	b.tells(secretive)
+	b.tells(quoted(t, secretive))
 	res := b.ask("GET", "/diagnose", "")
 	res.want(200, `{"global":{"config":{"barman_home":"/x","conninfo":"host=a password = *REDACTED*"}},"servers":{"password-db":{"config":{`)
 	for _, says := range []string{`"msg_list":[]`, `"description":"a <b> & ä"`, `"current_size":30882864.0`, `"big":12345678901234567890`, `"postgresql://u:*REDACTED*@h/d"`, `"aws_sse_customer_key":"*REDACTED*"`} {
@@ -62,13 +71,13 @@ func TestDiagnose(t *testing.T) {
 		t.Errorf("Barman ran %d times, want once: the second client is content with an old answer", b.runs())
 	}
 	plain := newBench(t, func(c *Config) { c.Unmasked = true })
-	plain.tells(secretive)
+	plain.tells(quoted(t, secretive))
 	plain.ask("GET", "/diagnose", "").want(200, `"streaming_conninfo":"postgresql://u:topsecret@h/d"`)
 }
 
 func TestDiagnoseMaxAge(t *testing.T) {
 	b := newBench(t, nil)
-	b.tells("echo '{}'")
+	b.tells(quoted(t, "{}"))
 	for _, value := range []string{"", "-1", "x", "1.5", "1e3", "+1", "99999999999999999999", "0x10", "%20"} {
 		res := b.ask("GET", "/diagnose?max_age="+value, "")
 		res.want(400, `"pointer":"?max_age"`)
@@ -91,7 +100,7 @@ func TestDiagnoseMaxAge(t *testing.T) {
 // Who may not, or could not read the answer, has nothing started.
 func TestDiagnoseRefused(t *testing.T) {
 	b := newBench(t, nil)
-	b.tells("echo '{}'")
+	b.tells(quoted(t, "{}"))
 	b.ask("GET", "/diagnose", "", "Accept", "text/html").want(406, "application/json")
 	b.ask("POST", "/diagnose", "{}").want(405, "")
 	b.allow(map[string]auth.Lists{"ann": {Access: []string{"servers", "version"}}, "bob": {Access: []string{"GET diagnose"}}})
@@ -109,7 +118,8 @@ func TestDiagnoseFails(t *testing.T) {
 		status       int
 		says         string
 	}{
-		{"an error", `echo 'EXCEPTION: could not connect: password=topsecret' >&2; exit 1`, 502, "barman diagnose failed: exit status 1: EXCEPTION: could not connect: password=*REDACTED*"},
+		{"an error", `echo '{"_EXCEPTION": ["could not connect: password=topsecret"]}'; exit 1`, 502, "barman diagnose failed: exit status 1: could not connect: password=*REDACTED*"},
+		{"an error before Barman knows that it should speak JSON", `echo 'no such file: password=topsecret' >&2; exit 1`, 502, "exit status 1: no such file: password=*REDACTED*"},
 		{"no JSON", `echo 'postgres://u:topsecret@h'`, 502, "printed no JSON object"},
 		{"a hang", `sleep 300`, 504, "did not end within 200ms"},
 	} {
@@ -135,7 +145,7 @@ func TestDiagnoseFails(t *testing.T) {
 // A client that went away changes nothing: others may wait for the same.
 func TestDiagnoseWithoutItsClient(t *testing.T) {
 	b := newBench(t, nil)
-	b.tells("echo '{}'")
+	b.tells(quoted(t, "{}"))
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
 	b.serve(httptest.NewRequest("GET", "/diagnose", nil).WithContext(gone)).want(200, "{}")

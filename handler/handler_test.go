@@ -104,7 +104,7 @@ func newBench(t testing.TB, change func(*Config)) *bench {
 	dir := t.TempDir()
 	b := &bench{t: t, dir: dir, log: &logLines{}, users: auth.Users{Path: filepath.Join(dir, "state", "users.toml")}}
 	for name, text := range map[string]string{
-		"barman":      "#!/bin/sh\ncase $* in *diagnose) echo '{}' ;; *) echo '3.13.3 Barman by EnterpriseDB (www.enterprisedb.com)' ;; esac\n",
+		"barman":      "#!/bin/sh\ncase $* in *diagnose) echo '{\"_INFO\": [\"{}\"]}' ;; *) echo '3.13.3 Barman by EnterpriseDB (www.enterprisedb.com)' ;; esac\n",
 		"barman.conf": "[barman]\nbarman_home = " + dir + "/home\n[pg-one]\ndescription = One\n[pg-two]\n[s 7]\n[pg-off]\nactive = false\n",
 		"home/pg-one/meta/20260101T000000-backup.info": "status=DONE\nend_time=2026-01-01 00:00:01+00:00\n",
 		"state/users.toml": benchUsers,

@@ -22,12 +22,12 @@ func newHeld(t *testing.T) (l *lab, url string, server *exec.Cmd) {
 	t.Helper()
 	l = newLab(t, "bookworm")
 	l.program("held", fmt.Sprintf(`#!/bin/sh
-test "$3" = diagnose || exec %s "$@"
+test "$5" = diagnose || exec %s "$@"
 echo $$ >> %[2]s/runs
 sleep 300 & echo $! >> %[2]s/children
 while test -e %[2]s/hold; do sleep 0.02; done
 kill $!
-printf '{"run": %%d}\n' $(wc -l < %[2]s/runs)
+printf '{"_INFO": ["{\\"run\\": %%d}"]}' $(wc -l < %[2]s/runs)
 `, l.env["LAB_BARMAN"], l.dir))
 	for _, name := range []string{"runs", "children"} {
 		l.must(l.command("touch", l.dir+"/"+name))

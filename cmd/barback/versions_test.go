@@ -126,3 +126,127 @@ func sameAsBarman(t *testing.T, l *lab, c client) {
 		}
 	}
 }
+
+// secretive are servers with passwords in all the ways that there are but one: if a password stands in
+// apostrophes, what plain "barman diagnose" prints is no JSON any more.
+const secretive = `[s-key]
+conninfo = host=127.0.0.1 port=1 user=u password=topsecret dbname=d
+streaming_conninfo = host=127.0.0.1 port=1 user=u password = topsecret
+backup_method = postgres
+archiver = on
+post_backup_script = curl https://u:topsecret@example.com/x
+[s-uri]
+conninfo = postgresql://u:topsecret@127.0.0.1:1/d
+streaming_conninfo = postgresql://127.0.0.1:1/d?user=u&password=topsecret
+backup_method = postgres
+archiver = on
+pre_backup_script = PGPASSWORD=topsecret /bin/true
+primary_conninfo = host=a sslpassword=topsecret
+`
+
+const quoted = `[s-quoted]
+conninfo = host=127.0.0.1 port=1 user=u password='to psecret' dbname=d
+backup_method = postgres
+archiver = on
+pre_backup_script = echo 'x'
+`
+
+// TestDiagnoseIsBarmans: GET /diagnose is the object of "barman diagnose", key by key, apart from what changes
+// from one moment to the next, as two runs of Barman show it, and from passwords, of which Barman overlooks
+// some.
+func TestDiagnoseIsBarmans(t *testing.T) {
+	for _, suite := range []string{"bookworm", "trixie", "sid"} {
+		t.Run(suite, func(t *testing.T) {
+			l := newLab(t, suite)
+			if err := os.WriteFile(l.dir+"/barman.d/secretive.conf", []byte(secretive), 0o644); err != nil { // #nosec G306 -- user barman reads it
+				t.Fatal(err)
+			}
+			url, _ := l.serve()
+			c := client{t, url}
+			c.mustEnd(c.post("/servers/pg-one/operations", `{"type":"backup","wait":true}`), "succeeded")
+			if suite != "bookworm" { // older ones have no models
+				c.mustEnd(c.post("/operations", `{"type":"config_update","changes":[{"scope":"model","model_name":"pg-two:new","cluster":"pg-two","model":"true","bandwidth_limit":"7"}]}`), "succeeded")
+				if _, err := os.Stat(l.env["LAB_BARMAN_HOME"] + "/.barman.auto.conf"); err != nil {
+					t.Fatalf("the new model is not where only Barman's command line looks: %v", err)
+				}
+			}
+			before, res, after := l.diagnose(t), c.do("GET", "/diagnose", ""), l.diagnose(t)
+			if res.StatusCode != 200 || strings.Contains(string(res.body), "psecret") {
+				t.Errorf("GET /diagnose = %d %s, want no password in it", res.StatusCode, res.body)
+			}
+			ours := leaves(t, res.body)
+			if len(ours) < 300 || suite != "bookworm" && ours["/models/pg-two:new/config/bandwidth_limit"] != `"7"` {
+				t.Errorf("GET /diagnose has %d values, and of the model of .barman.auto.conf %s", len(ours), ours["/models/pg-two:new/config/bandwidth_limit"])
+			}
+			masked := 0
+			for path, value := range before {
+				got, there := ours[path]
+				switch {
+				case !there:
+					t.Errorf("%s is missing", path)
+				case strings.Contains(value, "psecret") && strings.Contains(got, "*REDACTED*"):
+					masked++
+				case got != value && after[path] == value:
+					t.Errorf("%s = %s, Barman says %s", path, got, value)
+				case got != value:
+					t.Logf("%s changes: %s, %s, %s", path, value, got, after[path])
+				}
+			}
+			for path := range ours {
+				if _, there := before[path]; !there {
+					t.Errorf("%s is not Barman's", path)
+				}
+			}
+			if masked < 2 {
+				t.Errorf("%d values were masked: Barman's own masks have become better, or ours were not asked", masked)
+			}
+			if err := os.WriteFile(l.dir+"/barman.d/quoted.conf", []byte(quoted), 0o644); err != nil { // #nosec G306 -- user barman reads it
+				t.Fatal(err)
+			}
+			res = c.do("GET", "/diagnose", "")
+			conninfo := leaves(t, res.body)["/servers/s-quoted/config/conninfo"]
+			if res.StatusCode != 200 || strings.Contains(string(res.body), "psecret") || conninfo != `"host=127.0.0.1 port=1 user=u password=*REDACTED* dbname=d"` {
+				t.Errorf("GET /diagnose with a password in apostrophes = %d, conninfo %s\n%s", res.StatusCode, conninfo, res.body)
+			}
+		})
+	}
+}
+
+// diagnose is what the command says, by path.
+func (l *lab) diagnose(t *testing.T) map[string]string {
+	t.Helper()
+	out, err := l.command(l.env["LAB_BARMAN"], "-c", l.env["LAB_BARMAN_CONF"], "diagnose").Output()
+	if err != nil {
+		t.Fatalf("barman diagnose: %v", err)
+	}
+	return leaves(t, out)
+}
+
+// leaves lists the values of a document as they are written there, by path. What is empty is a value.
+func leaves(t *testing.T, doc []byte) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	var walk func(path string, raw json.RawMessage)
+	walk = func(path string, raw json.RawMessage) {
+		var object map[string]json.RawMessage
+		var list []json.RawMessage
+		switch {
+		case json.Unmarshal(raw, &object) == nil && len(object) > 0:
+			for name, value := range object {
+				walk(path+"/"+name, value)
+			}
+		case json.Unmarshal(raw, &list) == nil && len(list) > 0:
+			for i, value := range list {
+				walk(fmt.Sprintf("%s/%d", path, i), value)
+			}
+		default:
+			var text string
+			if json.Unmarshal(raw, &text) == nil && raw[0] == '"' {
+				raw = fmt.Appendf(nil, "%q", text)
+			}
+			all[path] = string(raw)
+		}
+	}
+	walk("", doc)
+	return all
+}

@@ -10,14 +10,17 @@ import (
 	"fmt"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 )
 
-// Question is a command of Barman's that changes nothing and prints one JSON object.
+// Question is a command of Barman's that changes nothing. It is asked for JSON: as text Barman
+// masks passwords by itself, and takes out all up to the last apostrophe if one stands in quotes.
 type Question struct {
-	Args   []string            // behind "barman -c FILE"
+	Args   []string            // behind "barman -c FILE -f json"
+	Quoted bool                // the object is the last message of _INFO, as a string: "diagnose"
 	MaxAge time.Duration       // how old an answer may be that others were given; 0: none that was there before the question
 	Clean  func(string) string // takes out what must be neither told nor written down; nil: nothing
 }
@@ -51,7 +54,7 @@ func (c *Client) answer(q Question, argv []string) (answer, error) {
 	var a answer
 	out, err := output(c.timeout(), argv)
 	if err == nil {
-		a.body, err = line(clean, out)
+		a.body, err = q.object(clean, out)
 	}
 	failed, ok := errors.AsType[*AskError](err)
 	if err != nil && !ok {
@@ -66,14 +69,43 @@ func (c *Client) answer(q Question, argv []string) (answer, error) {
 
 func (c *Client) timeout() time.Duration { return cmp.Or(c.Timeout, defaultTimeout) }
 
-// line is the object that Barman printed, cleaned, in one line.
-func line(clean func(string) string, out []byte) ([]byte, error) {
+// object is what Barman printed, cleaned, in one line.
+func (q Question) object(clean func(string) string, out []byte) ([]byte, error) {
+	if q.Quoted {
+		var said messages
+		if json.Unmarshal(out, &said) != nil || len(said.Info) == 0 {
+			return nil, noObject(clean, out)
+		}
+		out = []byte(said.Info[len(said.Info)-1])
+	}
 	var b bytes.Buffer
 	if json.Compact(&b, out) != nil || b.Bytes()[0] != '{' {
-		text := clean(string(out)) // before it is cut: half a secret is not found
-		return nil, &AskError{Detail: fmt.Sprintf("printed no JSON object, but %q", text[:min(len(text), 200)])}
+		return nil, noObject(clean, out)
 	}
 	return []byte(clean(b.String()) + "\n"), nil
+}
+
+func noObject(clean func(string) string, out []byte) error {
+	text := clean(string(out)) // before it is cut: half a secret is not found
+	return &AskError{Detail: fmt.Sprintf("printed no JSON object, but %q", text[:min(len(text), 200)])}
+}
+
+// messages are what Barman says in JSON.
+type messages struct {
+	Info      []string `json:"_INFO"`
+	Error     []string `json:"_ERROR"`
+	Exception []string `json:"_EXCEPTION"`
+	Critical  []string `json:"_CRITICAL"`
+}
+
+// complaint is why Barman failed: it says so in JSON, unless it came to its end before it knew that it should.
+func complaint(out, stderr []byte) string {
+	var said messages
+	if json.Unmarshal(out, &said) != nil {
+		said = messages{}
+	}
+	text := strings.Join(slices.Concat(said.Critical, said.Exception, said.Error), "\n")
+	return strings.ToValidUTF8(cmp.Or(text, strings.TrimSpace(string(stderr)), "it did not say why"), "")
 }
 
 // output runs a command that only reads and returns what it printed. At the end of its time it is
@@ -89,8 +121,8 @@ func output(timeout time.Duration, argv []string) ([]byte, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second // a daemon that it started may hold the pipe for ever
-	out, complaint := &head{full: cancel}, &tail{}
-	cmd.Stdout, cmd.Stderr = out, complaint
+	out, stderr := &head{full: cancel}, &tail{}
+	cmd.Stdout, cmd.Stderr = out, stderr
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
@@ -103,7 +135,7 @@ func output(timeout time.Duration, argv []string) ([]byte, error) {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return nil, &AskError{Detail: fmt.Sprintf("did not end within %v", timeout), Timeout: true}
 	}
-	return nil, &AskError{Detail: fmt.Sprintf("failed: %v: %s", err, cmp.Or(complaint.text(), "it did not say why"))}
+	return nil, &AskError{Detail: fmt.Sprintf("failed: %v: %s", err, complaint(out.buf.Bytes(), stderr.lines()))}
 }
 
 // head keeps what is written to it, up to maxAnswer; then it says so.
@@ -136,11 +168,11 @@ func (t *tail) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// text is the lines that are whole: of half a line nobody could tell what secret it holds.
-func (t *tail) text() string {
-	b := t.b
-	if t.cut {
-		_, b, _ = bytes.Cut(b, []byte("\n"))
+// lines is what is whole of it: of half a line nobody could tell what secret it holds.
+func (t *tail) lines() []byte {
+	if !t.cut {
+		return t.b
 	}
-	return strings.ToValidUTF8(strings.TrimSpace(string(b)), "")
+	_, whole, _ := bytes.Cut(t.b, []byte("\n"))
+	return whole
 }

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// diagnose is a question as GET /diagnose asks it.
+// diagnose is a question.
 var diagnose = Question{Args: []string{"diagnose"}}
 
 // script makes the box's barman a shell script that notes each of its runs; DIR in it becomes the box's path.
@@ -66,10 +66,11 @@ func TestAsk(t *testing.T) {
 	for _, tc := range []struct{ name, script, body, detail string }{
 		{"an object", `printf '{\n  "b": 1.0,\n  "a": "\\u00e4 <x>"\n}\n'`, `{"b":1.0,"a":"\u00e4 <x>"}` + "\n", ""},
 		{"warnings beside it", `echo 'WARNING: x' >&2; echo '{}'`, "{}\n", ""},
-		{"what it was called with", `printf '{"args": "%s"}' "$*"`, `{"args":"-c DIR/barman.conf diagnose"}` + "\n", ""},
+		{"what it was called with", `printf '{"args": "%s"}' "$*"`, `{"args":"-c DIR/barman.conf -f json diagnose"}` + "\n", ""},
 		{"a daemon that keeps its output open", `echo '{}'; setsid sleep 300 & echo $! > DIR/daemon`, "{}\n", ""},
 		{"an error", `echo 'ERROR: no such thing' >&2; exit 1`, "", "barman diagnose failed: exit status 1: ERROR: no such thing"},
 		{"an error after much ado", `seq 100000 >&2; echo 'ERROR: at last' >&2; exit 3`, "", "ERROR: at last"},
+		{"an error in JSON", `echo '{"_ERROR": ["one", "two"], "_EXCEPTION": ["three"]}'; exit 1`, "", "exit status 1: three\none\ntwo"},
 		{"an error without a word", `exit 2`, "", "exit status 2: it did not say why"},
 		{"a signal", `kill -9 $$`, "", "signal: killed"},
 		{"an object and an error", `echo '{}'; exit 1`, "", "exit status 1"},
@@ -96,6 +97,25 @@ func TestAsk(t *testing.T) {
 			failed, ok := errors.AsType[*AskError](err)
 			if !ok || failed.Timeout || !strings.Contains(failed.Detail, tc.detail) || len(failed.Detail) > 2*maxComplaint {
 				t.Errorf("Ask = %v, want an AskError with %q", err, tc.detail)
+			}
+		})
+	}
+}
+
+// "barman -f json diagnose" prints its document as a string among its messages.
+func TestAskForWhatIsQuoted(t *testing.T) {
+	for _, tc := range []struct{ name, script, body, detail string }{
+		{"the last message", `printf %s '{"_INFO": ["something", "{\"a\": \"\\u00e4\"}"], "_WARNING": ["x"]}'`, `{"a":"\u00e4"}` + "\n", ""},
+		{"no object", `echo '{"_INFO": ["something"]}'`, "", `but "something"`},
+		{"no message", `echo '{"_INFO": []}'`, "", `but "{\"_INFO\": []}\n"`},
+		{"not JSON", `echo something`, "", `but "something\n"`},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			b := newBox(t, nil)
+			b.script(t, tc.script)
+			a, err := b.client.Ask(Question{Args: []string{"diagnose"}, Quoted: true})
+			if string(a.Body) != tc.body || (err == nil) != (tc.detail == "") || err != nil && !strings.Contains(err.Error(), tc.detail) {
+				t.Errorf("Ask = %s, %v, want %s, %s", a.Body, err, tc.body, tc.detail)
 			}
 		})
 	}

@@ -39,7 +39,7 @@ const pause = 20 * time.Millisecond
 // runs Barman dies, another begins anew. A run goes on to its end whether or not its client still waits.
 // Where nothing can be written each one runs Barman for itself.
 func (c *Client) Ask(q Question) (Answer, error) {
-	argv, err := c.argv(q.Args...)
+	argv, err := c.argv(append([]string{"-f", "json"}, q.Args...)...)
 	if err != nil {
 		return Answer{}, err
 	}
@@ -47,7 +47,7 @@ func (c *Client) Ask(q Question) (Answer, error) {
 		a, err := c.answer(q, argv)
 		return a.result(err)
 	}
-	s := shelf{filepath.Join(c.Cache, "answer-"+url.QueryEscape(strings.Join(q.Args, " "))), fmt.Sprintf("%q cleaned: %v", argv, q.Clean != nil)}
+	s := shelf{filepath.Join(c.Cache, "answer-"+url.QueryEscape(strings.Join(q.Args, " "))), fmt.Sprintf("%q quoted: %v cleaned: %v", argv, q.Quoted, q.Clean != nil)}
 	seen, ok := s.look(func(a answer) bool {
 		age, known := a.age()
 		return a.Error == nil && known && age <= q.MaxAge && q.MaxAge > 0
