@@ -14,9 +14,6 @@ func (h *handler) diagnose(w http.ResponseWriter, r *request) error {
 	if err := r.may("diagnose"); err != nil {
 		return err
 	}
-	if !accepts(r.Header.Get("Accept"), "application/json") {
-		return errNotAcceptable
-	}
 	maxAge, err := maxAge(r)
 	if err != nil {
 		return err

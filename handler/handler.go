@@ -66,7 +66,7 @@ func (h *handler) routes() {
 	get("/", h.index)
 	get("/status", h.status)
 	get("/version", h.version)
-	get("/diagnose", h.diagnose)
+	get("/diagnose", readable(h.diagnose))
 	get("/servers", h.servers)
 	for _, at := range []string{"/operations", "/servers/:server/operations"} {
 		get(at, h.operations)
@@ -100,12 +100,16 @@ func (h *handler) delete(path string, e endpoint) {
 	h.router.Handle(http.MethodDelete, path, h.endpoint(e))
 }
 
-// post registers what starts something: that its answer could be read is made sure before.
 func (h *handler) post(path string, e endpoint) {
-	h.router.Handle(http.MethodPost, path, h.endpoint(func(w http.ResponseWriter, r *request) error {
+	h.router.Handle(http.MethodPost, path, h.endpoint(readable(e)))
+}
+
+// readable is for what starts something: that the answer could be read is made sure before.
+func readable(e endpoint) endpoint {
+	return func(w http.ResponseWriter, r *request) error {
 		if !accepts(r.Header.Get("Accept"), "application/json") {
 			return errNotAcceptable
 		}
 		return e(w, r)
-	}))
+	}
 }
