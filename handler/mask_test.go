@@ -88,7 +88,7 @@ func FuzzMask(f *testing.F) {
 		if json.Valid([]byte(s)) && !json.Valid([]byte(masked)) {
 			t.Errorf("mask(%s) = %s, which is no JSON any more", s, masked)
 		}
-		if !strings.Contains(strings.ToLower(s), "password") && !strings.Contains(s, "://") && masked != s {
+		if !json.Valid([]byte(s)) && !strings.Contains(strings.ToLower(s), "password") && !strings.Contains(s, "://") && masked != s {
 			t.Errorf("mask(%s) = %s, want it as it was", s, masked)
 		}
 	})
