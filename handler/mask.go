@@ -44,7 +44,7 @@ func maskDocument(raw []byte) (json.RawMessage, bool) {
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	dec.UseNumber()
 	var v any
-	if dec.Decode(&v) != nil || dec.More() {
+	if !json.Valid(raw) || dec.Decode(&v) != nil {
 		return nil, false
 	}
 	var b bytes.Buffer

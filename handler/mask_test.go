@@ -36,6 +36,7 @@ func TestMask(t *testing.T) {
 		{"a URI in JSON", `{"a":"postgres://u:secret@h/d","b":"x@y"}`, `{"a":"postgres://u:*REDACTED*@h/d","b":"x@y"}`},
 		{"an @ in another member", `{"a":"postgres://u:p","b":"x@y"}`, `{"a":"postgres://u:p","b":"x@y"}`},
 		{"the word alone", "password", "password"},
+		{"JSON and more", `{"a":1}]`, `{"a":1}]`},
 		{"passfile is none", "passfile=/x", "passfile=/x"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
