@@ -10,6 +10,8 @@ import (
 	"io"
 	"math"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -44,11 +46,43 @@ var verbs = []verb{
 	{"version", "", "print the version", printVersion},
 }
 
+// peerVerbs are those of pg-backup-api, for who calls barback by that name (a link).
+var peerVerbs = []verb{
+	{"serve", "[--port N]", "serve HTTP on 127.0.0.1, on port 7480 or N", serveListen},
+	{"status", "[--port N]", "print OK if the API answers on 127.0.0.1", peerStatus},
+	{"recovery", "--server-name NAME --operation-id ID", "wait for the end of a recovery, and end as it does; starts nothing", peerWait("recovery")},
+	{"config-switch", "--server-name NAME --operation-id ID", "the same for a config_switch", peerWait("config_switch")},
+	{"config-update", "--operation-id ID", "the same for a config_update", peerWait("config_update")},
+}
+
+// program is what the binary is under one of its names.
+type program struct {
+	name, about string
+	verbs       []verb
+	failure     int // exit code of what went wrong
+}
+
+// programs are the names. The second one has barback's verbs as well, with its own in front.
+var programs = []program{
+	{"barback", "the REST API for Barman that is not a daemon", verbs, 1},
+	{"pg-backup-api", "barback in the place of pg-backup-api", append(slices.Clone(peerVerbs), verbs[1:]...), 255},
+}
+
+// called finds the program by the name that the binary was called by.
+func called(path string) program {
+	for _, p := range programs {
+		if p.name == filepath.Base(path) {
+			return p
+		}
+	}
+	return programs[0]
+}
+
 func main() {
 	// A web server leaves ends of its own pipes open in what it starts: a runner that
 	// inherited them would keep them open for hours (close_range(2), Linux 5.11).
 	_ = unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)
-	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+	os.Exit(run(called(os.Args[0]), os.Args[1:], os.Stdout, os.Stderr))
 }
 
 // call is one invocation of a verb.
@@ -64,18 +98,22 @@ type usageError string
 
 func (e usageError) Error() string { return string(e) }
 
-// run does what args say and returns the exit code: 0, 1 for a failure, 2 for a wrong call.
-func run(args []string, stdout, stderr io.Writer) int {
+// run does what args say and returns the exit code: 0, p.failure, or 2 for a wrong call.
+func run(p program, args []string, stdout, stderr io.Writer) int {
 	if len(args) > 0 && (args[0] == "help" || args[0] == "--help" || args[0] == "-h") {
-		printHelp(stdout)
+		p.printHelp(stdout)
 		return 0
 	}
 	if len(args) > 0 && args[0] == "--version" {
 		args[0] = "version"
 	}
-	v, rest, ok := findVerb(args)
+	v, rest, ok := p.findVerb(args)
+	if !ok && len(args) == 0 { // pg-backup-api has no door to serve
+		p.printHelp(stdout)
+		return 0
+	}
 	if !ok {
-		_, _ = fmt.Fprintf(stderr, "barback: there is no %q; try: barback help\n", strings.Join(args[:min(2, len(args))], " "))
+		_, _ = fmt.Fprintf(stderr, "%s: there is no %q; try: %s help\n", p.name, strings.Join(args[:min(2, len(args))], " "), p.name)
 		return 2
 	}
 	c := &call{stdout: stdout, stderr: stderr, flags: flag.NewFlagSet(v.name, flag.ContinueOnError)}
@@ -88,14 +126,14 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case err == nil:
 		return 0
 	case errors.Is(err, flag.ErrHelp):
-		printVerb(stdout, v, c.flags)
+		p.printVerb(stdout, v, c.flags)
 		return 0
 	case errors.As(err, &usage):
-		_, _ = fmt.Fprintf(stderr, "barback: %v; try: %s --help\n", err, strings.TrimSpace("barback "+v.name))
+		_, _ = fmt.Fprintf(stderr, "%s: %v; try: %s --help\n", p.name, err, strings.TrimSpace(p.name+" "+v.name))
 		return 2
 	}
-	_, _ = fmt.Fprintf(stderr, "barback: %v\n", err)
-	return 1
+	_, _ = fmt.Fprintf(stderr, "%s: %v\n", p.name, err)
+	return p.failure
 }
 
 // parse reads the flags of a verb, which may stand before and behind its arguments.
@@ -124,31 +162,31 @@ func (c *call) parse(minArgs, maxArgs int) error {
 }
 
 // findVerb takes the longest name that the arguments begin with.
-func findVerb(args []string) (verb, []string, bool) {
+func (p program) findVerb(args []string) (verb, []string, bool) {
 	for n := min(2, len(args)); n > 0; n-- {
 		name := strings.Join(args[:n], " ")
-		for _, v := range verbs {
+		for _, v := range p.verbs {
 			if v.name == name {
 				return v, args[n:], true
 			}
 		}
 	}
-	if len(args) == 0 || strings.HasPrefix(args[0], "-") {
-		return verbs[0], args, true
+	if door := p.verbs[0]; door.name == "" && (len(args) == 0 || strings.HasPrefix(args[0], "-")) {
+		return door, args, true
 	}
 	return verb{}, nil, false
 }
 
-func printHelp(w io.Writer) {
-	_, _ = fmt.Fprint(w, "barback: the REST API for Barman that is not a daemon\n\nusage: barback [VERB] [--config PATH] …\n\n")
-	for _, v := range verbs {
-		_, _ = fmt.Fprintf(w, "  %-44s %s\n", strings.TrimSpace("barback "+v.name+" "+v.args), v.help)
+func (p program) printHelp(w io.Writer) {
+	_, _ = fmt.Fprintf(w, "%s: %s\n\nusage: %s [VERB] [--config PATH] …\n\n", p.name, p.about, p.name)
+	for _, v := range p.verbs {
+		_, _ = fmt.Fprintf(w, "  %-44s %s\n", strings.TrimSpace(p.name+" "+v.name+" "+v.args), v.help)
 	}
-	_, _ = fmt.Fprint(w, "\nbarback VERB --help says more. The configuration is /etc/barback/barback.toml,\nor what --config or BARBACK_CONFIG names.\n")
+	_, _ = fmt.Fprintf(w, "\n%s VERB --help says more. The configuration is %s,\nor what --config or BARBACK_CONFIG names.\n", p.name, defaultConfig)
 }
 
-func printVerb(w io.Writer, v verb, flags *flag.FlagSet) {
-	_, _ = fmt.Fprintf(w, "usage: %s\n\n%s\n\n", strings.Join(strings.Fields("barback "+v.name+" [--config PATH] "+v.args), " "), v.help)
+func (p program) printVerb(w io.Writer, v verb, flags *flag.FlagSet) {
+	_, _ = fmt.Fprintf(w, "usage: %s\n\n%s\n\n", strings.Join(strings.Fields(p.name+" "+v.name+" [--config PATH] "+v.args), " "), v.help)
 	flags.SetOutput(w)
 	flags.PrintDefaults()
 }

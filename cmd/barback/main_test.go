@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"os/signal"
 	"sync"
@@ -44,11 +45,15 @@ func (i interruptible) Run() int {
 
 func TestMain(m *testing.M) {
 	testscript.Main(interruptible{m}, map[string]func(){
-		"barback": func() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) },
+		"barback":       main,
+		"pg-backup-api": main,
 	})
 }
 
 // TestStories runs the scripts of testdata/script: each is a story of the command line.
 func TestStories(t *testing.T) {
-	testscript.Run(t, testscript.Params{Dir: "testdata/script"})
+	testscript.Run(t, testscript.Params{Dir: "testdata/script", Setup: func(env *testscript.Env) error {
+		env.Setenv("PORT", fmt.Sprint(freePort(t)))
+		return nil
+	}})
 }

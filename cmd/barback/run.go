@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"barback/runner"
+	"barback/runner/barman"
 	"barback/runner/operation"
 )
 
@@ -46,7 +48,11 @@ func runOperation(c *call) error {
 			return fmt.Errorf("setsid: %w", err)
 		}
 	}
-	r := runner.Config{Store: store, Barman: cfg.barman(), Log: newLog(c.stderr, cfg.LogLevel), MaxParallel: cfg.Runner.MaxParallel, StopGrace: time.Duration(cfg.Runner.StopGrace)}
+	client := cfg.barman()
+	if op, err := store.Load(task.ID); err == nil {
+		client.Config = cmp.Or(barman.ConfigOf(op.Command), client.Config)
+	}
+	r := runner.Config{Store: store, Barman: client, Log: newLog(c.stderr, cfg.LogLevel), MaxParallel: cfg.Runner.MaxParallel, StopGrace: time.Duration(cfg.Runner.StopGrace)}
 	return r.Run(task)
 }
 

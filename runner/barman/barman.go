@@ -66,11 +66,20 @@ func (c *Client) argv(args ...string) ([]string, error) {
 	return append([]string{path, "-c", conf}, args...), nil
 }
 
+// ConfigOf is the configuration that a command of ours names. The runner goes by it: where systemd starts
+// it, it has not the environment of whoever accepted the operation.
+func ConfigOf(command []string) string {
+	if len(command) > 2 && command[1] == "-c" {
+		return command[2]
+	}
+	return ""
+}
+
 // configPath finds barman.conf as Barman does, after PG_BACKUP_API_BARMAN_CONF, which
 // hosts of pg-backup-api set.
 func (c *Client) configPath() (string, error) {
 	if p := cmp.Or(c.Config, os.Getenv("PG_BACKUP_API_BARMAN_CONF"), os.Getenv("BARMAN_CONFIG_FILE")); p != "" {
-		return p, nil
+		return filepath.Abs(p) // the runner works in another folder
 	}
 	candidates := []string{"/etc/barman.conf", "/etc/barman/barman.conf"}
 	if u, err := user.Current(); err == nil {

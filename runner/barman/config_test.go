@@ -275,3 +275,17 @@ func FuzzConfig(f *testing.F) {
 		}
 	})
 }
+
+func TestConfigurationNamedByTheEnvironmentReachesTheRunner(t *testing.T) {
+	b := newBox(t, nil)
+	t.Chdir(b.dir)
+	t.Setenv("PG_BACKUP_API_BARMAN_CONF", "barman.conf")
+	b.client.Config = ""
+	argv, err := b.client.argv("recover")
+	if want := filepath.Join(b.dir, "barman.conf"); err != nil || ConfigOf(argv) != want {
+		t.Errorf("ConfigOf(%q) = %q (%v), want %s, whatever folder the runner works in", argv, ConfigOf(argv), err, want)
+	}
+	if got := ConfigOf([]string{"pg-backup-api", "recovery"}); got != "" {
+		t.Errorf("ConfigOf another command = %q, want none", got)
+	}
+}
