@@ -36,6 +36,13 @@ func checks(c config) []handler.Check {
 			}
 			return fmt.Sprintf("%d in %s", len(users), c.users().Path), err
 		}),
+		check("trusted proxy", func() (string, error) {
+			p, err := c.proxy()
+			if p.Header == "" {
+				return "none", err
+			}
+			return fmt.Sprintf("processes of %s (uid %d) name users in %s", c.ProxyUser, p.UID, p.Header), err
+		}),
 		check("runner socket", func() (string, error) {
 			_, err := os.Stat(c.Runner.Socket)
 			if errors.Is(err, fs.ErrNotExist) {

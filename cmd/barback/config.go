@@ -29,6 +29,8 @@ type config struct {
 	IdleTimeout duration `toml:"idle_timeout"`
 	MaxBody     size     `toml:"max_body"`
 	LogLevel    string   `toml:"log_level"`
+	ProxyHeader string   `toml:"trusted_proxy_header"`
+	ProxyUser   string   `toml:"trusted_proxy_user"`
 	Barman      struct {
 		Command       string   `toml:"command"`
 		Config        string   `toml:"config"`
@@ -56,7 +58,7 @@ type config struct {
 }
 
 func defaults() config {
-	c := config{StateDir: "/var/lib/barback", IdleTimeout: duration(60 * time.Second), MaxBody: 8 << 20, LogLevel: "info"}
+	c := config{StateDir: "/var/lib/barback", IdleTimeout: duration(60 * time.Second), MaxBody: 8 << 20, LogLevel: "info", ProxyUser: "www-data"}
 	c.Barman.Command = "barman"
 	c.Barman.Timeout = duration(60 * time.Second)
 	c.Barman.MaskPasswords = true
@@ -127,6 +129,10 @@ func lineOf(data []byte, key toml.Key) int {
 
 var basePath = regexp.MustCompile(`^(/[A-Za-z0-9._~-]+)*$`)
 
+// proxyHeader has no underscore, which programs in between take for a hyphen, and is no header that has
+// a meaning already.
+var proxyHeader = regexp.MustCompile(`(?i)^(x-[a-z0-9-]+|remote-user)$`)
+
 // check refuses values that cannot work.
 func (c *config) check() error {
 	c.BasePath = strings.TrimSuffix(c.BasePath, "/")
@@ -147,6 +153,8 @@ func (c *config) check() error {
 		return errors.New("retention: a value must not be negative; 0 switches a rule off")
 	case c.Runner.MaxOutput != 0 && c.Runner.MaxOutput < operation.MinOutput:
 		return fmt.Errorf("runner.max_output: %d bytes are too few: at least 1MiB, or 0 to keep all", c.Runner.MaxOutput)
+	case c.ProxyHeader != "" && !proxyHeader.MatchString(c.ProxyHeader):
+		return fmt.Errorf("trusted_proxy_header: %q is not the name of a header such as X-Remote-User", c.ProxyHeader)
 	case c.Barman.Command == "":
 		return errors.New("barman.command: must not be empty")
 	}

@@ -41,8 +41,8 @@ var doors = []door{
 	{"serve", func(l *lab) string { url, _ := l.serve(); return url }},
 }
 
-// apache starts a private Apache with a shipped recipe.
-func (l *lab) apache(recipe string) string {
+// apache starts a private Apache with a shipped recipe; define are values for it.
+func (l *lab) apache(recipe string, define ...string) string {
 	l.t.Helper()
 	script, port := root(l.t)+"/packaging/lab/apache", freePort(l.t)
 	dir := l.dir + "/apache-" + recipe
@@ -53,9 +53,11 @@ func (l *lab) apache(recipe string) string {
 		l.must(exec.Command("mkdir", "-p", dir+"/run"))                   // #nosec G204
 		l.must(exec.Command("ln", "-sf", l.dir+"/run/"+s, dir+"/run/"+s)) // #nosec G204
 	}
-	atExit(l.t, func() { _ = exec.Command(script, "stop", dir).Run() })                 // #nosec G204
-	out := l.must(exec.Command(script, recipe, dir, fmt.Sprint(port), l.bin, l.config)) // #nosec G204
-	return strings.TrimSuffix(strings.TrimSpace(out[strings.LastIndex(out, "http://"):]), "/")
+	atExit(l.t, func() { _ = exec.Command(script, "stop", dir).Run() })         // #nosec G204
+	cmd := exec.Command(script, recipe, dir, fmt.Sprint(port), l.bin, l.config) // #nosec G204
+	cmd.Env = append(os.Environ(), "LAB_APACHE_DEFINE="+strings.Join(define, " "))
+	out := strings.Fields(l.must(cmd))
+	return strings.TrimSuffix(out[len(out)-1], "/")
 }
 
 // activate plays systemd: it listens, and starts barback when somebody comes.

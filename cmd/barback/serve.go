@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os/signal"
+	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -29,10 +30,14 @@ func serveDoor(c *call) error {
 	if err := c.parse(0, 0); err != nil {
 		return err
 	}
-	h, cfg, _ := c.handler()
+	h, cfg, log := c.handler()
+	proxy, err := cfg.proxy()
+	if err != nil { // the others are served; "config check" says it, too
+		log.WithError(err).Error("the trusted proxy is not believed")
+	}
 	ctx, stop := ending()
 	defer stop()
-	err := gateway.Serve(ctx, h, gateway.Options{IdleTimeout: time.Duration(cfg.IdleTimeout)})
+	err = gateway.Serve(ctx, h, gateway.Options{IdleTimeout: time.Duration(cfg.IdleTimeout), Proxy: proxy})
 	if errors.Is(err, gateway.ErrNoDoor) {
 		return usageError(err.Error())
 	}
@@ -114,6 +119,22 @@ func (c *config) barman() *barman.Client {
 
 func (c *config) users() auth.Users {
 	return auth.Users{Path: filepath.Join(c.StateDir, "users.toml")}
+}
+
+// proxy is the web server that may name users; the zero one, believed in nothing, if there is none.
+func (c *config) proxy() (gateway.Proxy, error) {
+	if c.ProxyHeader == "" {
+		return gateway.Proxy{}, nil
+	}
+	u, err := user.Lookup(c.ProxyUser)
+	if err != nil {
+		return gateway.Proxy{}, fmt.Errorf("trusted_proxy_user: %w", err)
+	}
+	uid, err := strconv.ParseUint(u.Uid, 10, 32)
+	if err != nil {
+		return gateway.Proxy{}, fmt.Errorf("trusted_proxy_user: %w", err)
+	}
+	return gateway.Proxy{Header: c.ProxyHeader, UID: uint32(uid)}, nil
 }
 
 func (c *config) launcher(store *operation.Store) *runner.Launcher {

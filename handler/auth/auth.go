@@ -1,7 +1,7 @@
 // Package auth says who a request comes from and whether it may do what it asks.
 //
 // An identity comes from a door that can vouch for it (Apache's REMOTE_USER in the
-// FastCGI or CGI environment, never a header), or it is anonymous. What an
+// FastCGI or CGI environment; a header only if the kernel says that Apache sent it), or it is anonymous. What an
 // identity may do stands in users.toml: access and deny lists of patterns over
 // permission names. Who is not there may nothing, and anonymous is there only if an
 // administrator put it there.

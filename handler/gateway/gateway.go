@@ -66,6 +66,7 @@ func Detect(e Env) (Door, error) {
 type Options struct {
 	IdleTimeout time.Duration // a socket-activated process ends after so long without a request
 	Log         func(msg string)
+	Proxy       Proxy // whom HTTP on a Unix socket may come from on behalf of others
 }
 
 // Serve finds the door that this process was started through and serves h there until
@@ -81,6 +82,7 @@ func Serve(ctx context.Context, h http.Handler, o Options) error {
 	if err != nil {
 		return err
 	}
+	h = o.Proxy.vouched(h) // of FastCGI and CGI no peer is known
 	switch door {
 	case CGI:
 		return serveCGI(h)

@@ -21,7 +21,7 @@ const (
 )
 
 func newServer(h http.Handler) *http.Server {
-	return &http.Server{Handler: h, ReadHeaderTimeout: headerTimeout, ReadTimeout: bodyTimeout, IdleTimeout: keepAliveTimeout, MaxHeaderBytes: maxHeaderBytes}
+	return &http.Server{Handler: h, ConnContext: withPeer, ReadHeaderTimeout: headerTimeout, ReadTimeout: bodyTimeout, IdleTimeout: keepAliveTimeout, MaxHeaderBytes: maxHeaderBytes}
 }
 
 // serveHTTP serves l until ctx ends, then finishes the requests in hand. What is
