@@ -177,7 +177,7 @@ func (f *filter) query(r *request) operation.Query {
 // that a list of ten thousand needs.
 func appendSummary(b []byte, s *operation.Summary) []byte {
 	b = append(b, `{"id":"`...)
-	b = append(b, s.ID...)
+	b = append(b, s.ID.Name()...)
 	b = append(b, `","type":`...)
 	b = appendString(b, s.Type)
 	b = append(b, `,"status":"`...)

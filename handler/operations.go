@@ -39,12 +39,8 @@ func (h *handler) find(r *request) (operation.Operation, error) {
 	if err := h.known(server); err != nil {
 		return operation.Operation{}, err
 	}
-	id, err := operation.ParseID(r.params.ByName("id"))
-	if err != nil {
-		return operation.Operation{}, errNotFound
-	}
-	op, err := h.Records.Load(id)
-	h.noteDamage(r, id, op.State)
+	op, err := h.Records.Find(server, r.params.ByName("id"))
+	h.noteDamage(r, op.ID, op.State)
 	if r.Method != http.MethodGet && r.Method != http.MethodHead && err == nil && op.Server == server {
 		if err := r.may(permission(op.Server, op.Type)); err != nil && r.sees(permission(op.Server, op.Type)) {
 			return operation.Operation{}, err
@@ -99,7 +95,7 @@ func (r *request) mayAny(server string) error {
 
 // view is an operation as clients see it.
 type view struct {
-	ID          operation.ID       `json:"operation_id"`
+	ID          string             `json:"operation_id"`
 	Status      string             `json:"status"`
 	State       operation.State    `json:"state"`
 	Type        string             `json:"type"`
@@ -128,14 +124,14 @@ type outputView struct {
 }
 
 func (h *handler) view(op operation.Operation) view {
-	self := h.operationsPath(op.Server) + "/" + string(op.ID)
+	self := h.operationsPath(op.Server) + "/" + op.ID.Name()
 	command := slices.Clone(op.Command)
 	for i, arg := range command {
 		command[i] = mask(arg)
 	}
 	printed := h.Records.OutputBytes(op.ID)
 	return view{
-		ID: op.ID, Status: op.State.Status(), State: op.State, Type: op.Type, Server: optional(op.Server),
+		ID: op.ID.Name(), Status: op.State.Status(), State: op.State, Type: op.Type, Server: optional(op.Server),
 		CreatedAt: op.CreatedAt, StartedAt: when(op.StartedAt), EndedAt: when(op.EndedAt),
 		RequestedBy: op.RequestedBy, RequestID: op.RequestID, Request: maskJSON(op.Request), Command: command,
 		ExitCode: op.ExitCode, Error: op.Error, Result: op.Result,

@@ -49,14 +49,10 @@ func peerWait(kind string) func(*call) error {
 
 // peerFind says what is wrong with an operation that is not the one meant.
 func peerFind(store *operation.Store, kind, server, name string) (operation.Operation, error) {
-	id, err := operation.ParseID(name)
-	if err != nil {
-		return operation.Operation{}, err
-	}
-	op, err := store.Load(id)
+	op, err := store.Find(server, name)
 	switch {
 	case errors.Is(err, operation.ErrNotFound):
-		return op, fmt.Errorf("%w: %s; \"barback op list --all\" lists them", err, name)
+		return op, fmt.Errorf("%w: %s; \"barback op list --all\" lists them", operation.ErrNotFound, name)
 	case err != nil:
 		return op, err
 	case op.Type != kind && op.State != operation.Damaged:

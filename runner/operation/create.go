@@ -22,7 +22,7 @@ func (s *Store) Create(op Operation) (Operation, *os.File, error) {
 	op.State, op.CreatedAt = Queued, time.Now().UTC()
 	for {
 		op.ID = newID(op.CreatedAt)
-		lock, err := s.create(op)
+		lock, err := s.create(op, nil)
 		if errors.Is(err, fs.ErrExist) {
 			continue // somebody drew the same ID in the same 31 µs
 		}
@@ -33,7 +33,7 @@ func (s *Store) Create(op Operation) (Operation, *os.File, error) {
 	}
 }
 
-func (s *Store) create(op Operation) (lock *os.File, err error) {
+func (s *Store) create(op Operation, output []byte) (lock *os.File, err error) {
 	draft := filepath.Join(s.root, "drafts", string(op.ID))
 	if err := os.Mkdir(draft, 0o750); err != nil {
 		return nil, err
@@ -57,6 +57,11 @@ func (s *Store) create(op Operation) (lock *os.File, err error) {
 			return lock, err
 		}
 		made = append(made, path)
+	}
+	if len(output) > 0 {
+		if err := durable.WriteFile(filepath.Join(draft, "output.log"), output, 0o640); err != nil {
+			return lock, err
+		}
 	}
 	data, err := op.encode()
 	if err != nil {

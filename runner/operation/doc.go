@@ -37,6 +37,10 @@
 // impossible, as the rename that publishes a record fails on an existing one.
 // Clients are told to treat them as opaque.
 //
+// An operation of pg-backup-api was known there as YYYYMMDDTHHMMSS, local time, which is unique for one server
+// alone. Imported it is NEW=OLD: an ID as above, of the time in UTC and six characters of a hash of
+// server and old ID, so that importing twice makes one record. Clients see and send the old one.
+//
 // # Locks
 //
 // The alive lock is an flock(2) taken before the record becomes visible. The

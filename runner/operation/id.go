@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -32,18 +33,37 @@ func newID(t time.Time) ID {
 
 // ParseID checks what a client sent. What it accepts is safe as a file name.
 func ParseID(s string) (ID, error) {
-	if len(s) != idLength || s[len(idTime)] != '-' {
+	own, old, imported := strings.Cut(s, "=")
+	if !isOwn(own) || imported && !isOld(old) {
 		return "", fmt.Errorf("%w: %q", ErrNotFound, s)
 	}
-	if _, err := time.Parse(idTime, s[:len(idTime)]); err != nil {
-		return "", fmt.Errorf("%w: %q", ErrNotFound, s)
+	return ID(s), nil
+}
+
+func isOwn(s string) bool {
+	if len(s) != idLength || s[len(idTime)] != '-' || !isOld(s[:len(idTime)]) {
+		return false
 	}
 	for _, c := range []byte(s[len(idTime)+1:]) {
 		if !isBase32(c) {
-			return "", fmt.Errorf("%w: %q", ErrNotFound, s)
+			return false
 		}
 	}
-	return ID(s), nil
+	return true
+}
+
+// isOld reports whether s is an ID of pg-backup-api: a local time.
+func isOld(s string) bool {
+	_, err := time.Parse(idTime, s)
+	return err == nil && len(s) == len(idTime)
+}
+
+// Name is what clients call the operation: its ID, or the one that it had where it was imported from.
+func (id ID) Name() string {
+	if _, old, ok := strings.Cut(string(id), "="); ok {
+		return old
+	}
+	return string(id)
 }
 
 func isBase32(c byte) bool {

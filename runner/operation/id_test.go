@@ -73,8 +73,19 @@ func TestParseID(t *testing.T) {
 	if got, want := ID(good).Time(), time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC); !got.Equal(want) {
 		t.Errorf("Time of %s = %v, want %v", good, got, want)
 	}
+	imported := good + "=20260102T040405"
+	if id, err := ParseID(imported); err != nil || string(id) != imported || id.Name() != "20260102T040405" || !id.Time().Equal(ID(good).Time()) {
+		t.Errorf("ParseID(%q) = %q, %v, called %q, of %v; want it back, called by what stands behind the =, and the time before it", imported, id, err, id.Name(), id.Time())
+	}
+	if name := ID(good).Name(); name != good {
+		t.Errorf("Name of %s = %s, want the same", good, name)
+	}
 	for _, tc := range []struct{ name, id string }{
 		{"nothing", ""},
+		{"an old ID that is none", good + "=20260102T04040"},
+		{"a way out of an old ID", good + "=../../etc/pass"},
+		{"two old IDs", good + "=20260102T040405=20260102T040405"},
+		{"an old ID with nothing before it", "=20260102T040405"},
 		{"a dot", "."},
 		{"two dots", ".."},
 		{"two dots of the right length", strings.Repeat(".", idLength)},

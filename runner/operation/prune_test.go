@@ -18,7 +18,7 @@ func aged(t testing.TB, s *Store, age time.Duration) Operation {
 	at := time.Now().UTC().Add(-age)
 	op := backupOf("pg-one")
 	op.ID, op.State, op.CreatedAt, op.EndedAt = newID(at), Succeeded, at, at
-	lock, err := s.create(op)
+	lock, err := s.create(op, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -253,7 +253,7 @@ func TestAnIDIsNotTakenTwice(t *testing.T) {
 	before := stored(t, s, op.ID)
 	second := op
 	second.Server = "pg-two"
-	if _, err := s.create(second); !errors.Is(err, fs.ErrExist) {
+	if _, err := s.create(second, nil); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("a second record of the same ID = %v, want %v", err, fs.ErrExist)
 	}
 	if got := stored(t, s, op.ID); got != before {
