@@ -37,6 +37,7 @@ var verbs = []verb{
 	{"op cancel", "ID", "ask for the end of an operation", opCancel},
 	{"op start", "[--server NAME] [--wait] TYPE [KEY=VALUE…]", "start an operation as a POST would", opStart},
 	{"prune", "[--dry-run]", "move old operations to the archives, as the configuration says", prune},
+	{"import pg-backup-api", "[--from DIR]", "take over the operations of pg-backup-api; its files stay as they are", importPeer},
 	{"user allow", "NAME PATTERN…", "let an identity do what the patterns cover", userAllow},
 	{"user deny", "NAME PATTERN…", "keep an identity from what the patterns cover; wins over allow", userDeny},
 	{"user list", "", "print who may do what", userList},

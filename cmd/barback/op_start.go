@@ -21,7 +21,7 @@ func opStart(c *call) error {
 	if err != nil {
 		return err
 	}
-	if err := ownState(cfg); err != nil {
+	if err := ownState(cfg, "op start"); err != nil {
 		return err
 	}
 	body, err := members(c.args[1:])
@@ -89,7 +89,7 @@ func members(args []string) (map[string]json.RawMessage, error) {
 }
 
 // ownState makes sure that runners and records become those of the state directory's owner.
-func ownState(cfg config) error {
+func ownState(cfg config, verb string) error {
 	st, err := os.Stat(cfg.StateDir)
 	if err != nil {
 		return err
@@ -102,7 +102,7 @@ func ownState(cfg config) error {
 	if u, err := user.LookupId(name); err == nil {
 		name = u.Username
 	}
-	return fmt.Errorf("operations are started as the owner of %s: sudo -u %s barback op start …", cfg.StateDir, name)
+	return fmt.Errorf("records are made as the owner of %s: sudo -u %s barback %s …", cfg.StateDir, name, verb)
 }
 
 func whoami() string {

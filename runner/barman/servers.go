@@ -49,6 +49,15 @@ func (c *Client) Servers() ([]Server, error) {
 	return list, nil
 }
 
+// Home is barman_home.
+func (c *Client) Home() (string, error) {
+	cfg, err := c.load()
+	if err != nil {
+		return "", err
+	}
+	return cfg.global["barman_home"], nil
+}
+
 // Overview is a server with the newest backup of its catalog.
 type Overview struct {
 	Server
