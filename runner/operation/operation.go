@@ -135,7 +135,7 @@ type TransitionError struct {
 }
 
 func (e *TransitionError) Error() string {
-	return fmt.Sprintf("operation %s is %s: it cannot become %s", e.ID, e.From, e.To)
+	return fmt.Sprintf("operation %s is %s: it cannot become %s", e.ID.Name(), e.From, e.To)
 }
 
 // LaunchError says that no runner could be started: nothing was begun, nothing is left.
