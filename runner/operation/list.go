@@ -89,7 +89,7 @@ func (s *Store) ended(q Query, seen map[ID]bool, open []Summary) ([]entry, error
 	var list []entry
 	var since ID // no older ID was accepted since then
 	if !q.Since.IsZero() {
-		since = ID(q.Since.Add(-26 * time.Hour).UTC().Format(idTime)) // an imported ID may hold local time
+		since = ID(q.Since.UTC().Format(idTime))
 	}
 	lines, known := 0, words{}
 	err = backwards(f, func(_ int64, line []byte) (bool, error) {
