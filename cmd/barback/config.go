@@ -7,14 +7,17 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/BurntSushi/toml"
 
+	"barback/runner/barman"
 	"barback/runner/operation"
 )
 
@@ -54,7 +57,19 @@ type config struct {
 	Restore struct {
 		AllowedDestinations []string `toml:"allowed_destinations"`
 		AllowRawSSHCommand  bool     `toml:"allow_raw_ssh_command"`
+		TargetsOnly         bool     `toml:"targets_only"`
 	} `toml:"restore"`
+	Targets      map[string]target `toml:"targets"`
+	ConfigUpdate struct {
+		AllowedOptions []string `toml:"allowed_options"`
+	} `toml:"config_update"`
+}
+
+// target is a table [targets.NAME].
+type target struct {
+	SSH                 string   `toml:"remote_ssh_command"`
+	Local               bool     `toml:"local"`
+	AllowedDestinations []string `toml:"allowed_destinations"`
 }
 
 func defaults() config {
@@ -72,6 +87,7 @@ func defaults() config {
 	c.Retention.MaxSize = 1 << 30
 	c.Runner.MaxOutput = 64 << 20
 	c.Restore.AllowedDestinations = []string{}
+	c.ConfigUpdate.AllowedOptions = slices.Clone(barman.ConfigOptions) // the decoder writes into what is there
 	return c
 }
 
@@ -161,6 +177,21 @@ func (c *config) check() error {
 	for _, d := range c.Restore.AllowedDestinations {
 		if !filepath.IsAbs(d) {
 			return fmt.Errorf("restore.allowed_destinations: %q is not an absolute path", d)
+		}
+	}
+	for name, t := range c.Targets {
+		if (t.SSH != "") == t.Local {
+			return fmt.Errorf("targets.%s: needs remote_ssh_command, or local = true", name)
+		}
+		for _, d := range t.AllowedDestinations {
+			if !filepath.IsAbs(d) {
+				return fmt.Errorf("targets.%s.allowed_destinations: %q is not an absolute path", name, d)
+			}
+		}
+	}
+	for _, p := range c.ConfigUpdate.AllowedOptions {
+		if _, err := path.Match(p, ""); err != nil {
+			return fmt.Errorf("config_update.allowed_options: %q is not a pattern", p)
 		}
 	}
 	_, err := logLevel(c.LogLevel)

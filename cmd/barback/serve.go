@@ -113,8 +113,14 @@ func (h *healing) handler() http.Handler {
 }
 
 func (c *config) barman() *barman.Client {
-	return &barman.Client{Command: c.Barman.Command, Config: c.Barman.Config, Cache: c.StateDir, Timeout: time.Duration(c.Barman.Timeout),
-		Policy: barman.Policy{AllowedDestinations: c.Restore.AllowedDestinations, AllowRawSSHCommand: c.Restore.AllowRawSSHCommand, Forbidden: []string{c.StateDir}}}
+	policy := barman.Policy{
+		AllowedDestinations: c.Restore.AllowedDestinations, AllowRawSSHCommand: c.Restore.AllowRawSSHCommand, Forbidden: []string{c.StateDir},
+		TargetsOnly: c.Restore.TargetsOnly, Targets: map[string]barman.Target{}, ConfigOptions: c.ConfigUpdate.AllowedOptions,
+	}
+	for name, t := range c.Targets {
+		policy.Targets[name] = barman.Target{SSH: t.SSH, Destinations: t.AllowedDestinations}
+	}
+	return &barman.Client{Command: c.Barman.Command, Config: c.Barman.Config, Cache: c.StateDir, Timeout: time.Duration(c.Barman.Timeout), Policy: policy}
 }
 
 func (c *config) users() auth.Users {

@@ -25,13 +25,6 @@ type Client struct {
 	Policy  Policy
 }
 
-// Policy is what the administrator lets restores do.
-type Policy struct {
-	AllowedDestinations []string // folders below which restores may write; empty: anywhere but Barman's own
-	Forbidden           []string // folders that no restore may touch, beside Barman's own
-	AllowRawSSHCommand  bool     // remote_ssh_command may be any shell command
-}
-
 // Find is the path of the barman program.
 func (c *Client) Find() (string, error) {
 	path, err := exec.LookPath(c.Command)

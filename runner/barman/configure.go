@@ -3,6 +3,8 @@ package barman
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 )
 
 // planConfigSwitch builds "barman config-switch": exactly one of model_name and reset.
@@ -43,7 +45,7 @@ func planConfigUpdate(c *Client, r Request) (Plan, error) {
 		return Plan{}, err
 	}
 	for i, change := range changes {
-		if err := cfg.checkChange(i, change); err != nil {
+		if err := c.Policy.checkChange(cfg, i, change); err != nil {
 			return Plan{}, err
 		}
 	}
@@ -57,7 +59,7 @@ func planConfigUpdate(c *Client, r Request) (Plan, error) {
 // checkChange lets through what Barman can do: it takes a value that is no string into its queue,
 // fails on it, and then fails on every later change, too; one whose scope it does not know it
 // ignores, with exit code 0; one for a server that is not there makes a new one.
-func (c *config) checkChange(i int, change map[string]json.RawMessage) error {
+func (p *Policy) checkChange(c *config, i int, change map[string]json.RawMessage) error {
 	member := fmt.Sprintf("changes/%d", i)
 	text := map[string]string{}
 	for name, raw := range change {
@@ -82,6 +84,14 @@ func (c *config) checkChange(i int, change map[string]json.RawMessage) error {
 		}
 	default:
 		return invalid(notMet, member+"/scope", "must be server or model")
+	}
+	for _, name := range slices.Sorted(maps.Keys(text)) {
+		if name == "scope" || name == text["scope"]+"_name" {
+			continue
+		}
+		if err := p.checkOption(member+"/"+token(name), name); err != nil {
+			return err
+		}
 	}
 	return nil
 }

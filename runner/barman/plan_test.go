@@ -67,8 +67,8 @@ func TestPlans(t *testing.T) {
 			[]string{"recover", "pg-one", "20260101T000000", "/srv/new"}, "20260101T000000", &operation.Target{Directory: "/srv/new"}},
 		{"a model", "config_switch", "pg-one", `{"model_name":"pg-one:api"}`, []string{"config-switch", "pg-one", "pg-one:api"}, "", nil},
 		{"no model", "config_switch", "pg-one", `{"reset":true}`, []string{"config-switch", "pg-one", "--reset"}, "", nil},
-		{"changes, as they were sent", "config_update", "", `{"changes":[{"server_name":"pg-one","scope":"server","description":"ä <&> --x"}, {"scope":"model","model_name":"m","a":"1"}]}`,
-			[]string{"config-update", `[{"description":"ä \u003c\u0026\u003e --x","scope":"server","server_name":"pg-one"},{"a":"1","model_name":"m","scope":"model"}]`}, "", nil},
+		{"changes, as they were sent", "config_update", "", `{"changes":[{"server_name":"pg-one","scope":"server","description":"ä <&> --x"}, {"scope":"model","model_name":"m","cluster":"1"}]}`,
+			[]string{"config-update", `[{"description":"ä \u003c\u0026\u003e --x","scope":"server","server_name":"pg-one"},{"cluster":"1","model_name":"m","scope":"model"}]`}, "", nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			got, err := b.plan(t, tc.kind, tc.server, tc.body)
@@ -332,7 +332,7 @@ func TestDestinations(t *testing.T) {
 			if dest != "/srv/$HOME" {
 				dest = expand.Replace(dest)
 			}
-			err := c.checkDestination("destination_directory", dest)
+			err := c.checkDestination("destination_directory", dest, nil)
 			if tc.says == "" && !tc.policy {
 				if err != nil {
 					t.Errorf("checkDestination(%q) = %v, want it allowed", dest, err)
@@ -349,7 +349,7 @@ func TestDestinationsOfBarmansOtherFolders(t *testing.T) {
 	for _, option := range []string{"basebackups_directory", "wals_directory", "incoming_wals_directory", "streaming_wals_directory", "errors_directory"} {
 		b := newBox(t, map[string]string{"conf.d/1.conf": "[s1]\n" + option + " = DIR/other\n"})
 		for _, dest := range []string{b.dir + "/other", b.dir + "/other/x"} {
-			if err := b.client.checkDestination("destination_directory", dest); err == nil {
+			if err := b.client.checkDestination("destination_directory", dest, nil); err == nil {
 				t.Errorf("checkDestination(%q), the %s of a server = nil, want it refused", dest, option)
 			}
 		}
@@ -363,7 +363,7 @@ func TestAnAllowedDestinationWithASlashAtItsEnd(t *testing.T) {
 		b.client.Policy.AllowedDestinations = []string{dir}
 		for _, dest := range []string{b.dir + "/restore", b.dir + "/restore/x"} {
 			b.write(t, "barman.conf", "[barman]\nbarman_home = DIR/home\n")
-			if err := b.client.checkDestination("destination_directory", dest); err != nil {
+			if err := b.client.checkDestination("destination_directory", dest, nil); err != nil {
 				t.Errorf("checkDestination(%q) with %q allowed = %v, want it allowed", dest, dir, err)
 			}
 		}
@@ -392,7 +392,7 @@ func TestDestinationsThroughLinks(t *testing.T) {
 		if tc.allowed != "" {
 			b.client.Policy.AllowedDestinations = []string{filepath.Join(b.dir, tc.allowed)}
 		}
-		if err := b.client.checkDestination("destination_directory", filepath.Join(b.dir, tc.dest)); (err == nil) != tc.ok {
+		if err := b.client.checkDestination("destination_directory", filepath.Join(b.dir, tc.dest), nil); (err == nil) != tc.ok {
 			t.Errorf("checkDestination(%q) with %q allowed = %v, want it allowed: %v", tc.dest, tc.allowed, err, tc.ok)
 		}
 	}
@@ -457,7 +457,7 @@ func TestRecoveriesOfTablespaces(t *testing.T) {
 
 func TestADestinationNeedsBarmansConfiguration(t *testing.T) {
 	b := newBox(t, map[string]string{"barman.conf": "[barman]\n"})
-	if err := b.client.checkDestination("destination_directory", "/srv/new"); err == nil {
+	if err := b.client.checkDestination("destination_directory", "/srv/new", nil); err == nil {
 		t.Error("checkDestination without barman_home = nil, want an error: nobody knows what is Barman's own")
 	}
 }

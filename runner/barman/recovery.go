@@ -29,13 +29,14 @@ func planRecovery(c *Client, r Request) (Plan, error) {
 	if !ok {
 		return Plan{}, invalid(notMet, "destination_directory", "is missing")
 	}
-	if err := c.checkDestination("destination_directory", dest); err != nil {
+	place, err := c.place(r)
+	if err != nil {
 		return Plan{}, err
 	}
-	target := &operation.Target{Directory: filepath.Clean(dest)}
-	if target.SSH, target.Host, err = c.sshCommand(r); err != nil {
+	if err := c.checkDestination("destination_directory", dest, place.Destinations); err != nil {
 		return Plan{}, err
 	}
+	target := &operation.Target{Directory: filepath.Clean(dest), SSH: place.SSH, Host: place.host}
 	if _, err := r.get("overwrite", &target.Overwrite); err != nil {
 		return Plan{}, err
 	}
@@ -46,7 +47,7 @@ func planRecovery(c *Client, r Request) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	if args, err = c.relocate(args, r, backup, target); err != nil {
+	if args, err = c.relocate(args, r, backup, target, place.Destinations); err != nil {
 		return Plan{}, err
 	}
 	if target.SSH != "" {
@@ -57,7 +58,7 @@ func planRecovery(c *Client, r Request) (Plan, error) {
 
 // relocate says where the backup's tablespaces go. Barman puts one that nobody moves back to
 // where it was, over what is there: the live data, if that is the same host. Who wants that has to say so.
-func (c *Client) relocate(args []string, r Request, backup Backup, target *operation.Target) ([]string, error) {
+func (c *Client) relocate(args []string, r Request, backup Backup, target *operation.Target, allowed []string) ([]string, error) {
 	moved := map[string]string{}
 	if _, err := r.get("tablespaces", &moved); err != nil {
 		return nil, err
@@ -73,7 +74,7 @@ func (c *Client) relocate(args []string, r Request, backup Backup, target *opera
 		case !tablespaceName.MatchString(t.Name):
 			return nil, invalid("A value is not allowed", "tablespaces/"+token(t.Name), "a tablespace of this name cannot be moved on a command line")
 		}
-		if err := c.checkDestination("tablespaces/"+token(t.Name), to); err != nil {
+		if err := c.checkDestination("tablespaces/"+token(t.Name), to, allowed); err != nil {
 			return nil, err
 		}
 		target.Others = append(target.Others, filepath.Clean(to))
@@ -87,36 +88,59 @@ func (c *Client) relocate(args []string, r Request, backup Backup, target *opera
 
 var tablespaceName = regexp.MustCompile(`^[\pL\pN_.-]+$`)
 
-// sshCommand is the command that reaches the target, and whom it reaches; empty for a local
-// restore, which has to be asked for by name.
-func (c *Client) sshCommand(r Request) (ssh, host string, err error) {
+// place is where a restore goes.
+type place struct {
+	Target
+	host string // whom SSH reaches, however it is spelled
+}
+
+// place is where the request wants the restore to go: to a target by its name, to whom remote_ssh_command
+// reaches, or to this host, which has to be asked for by name.
+func (c *Client) place(r Request) (p place, err error) {
 	var local bool
 	if _, err := r.get("local", &local); err != nil {
-		return "", "", err
+		return p, err
 	}
-	ok, err := r.get("remote_ssh_command", &ssh)
+	var ssh string
+	remote, err := r.get("remote_ssh_command", &ssh)
+	if err != nil {
+		return p, err
+	}
+	t, named, err := c.Policy.target(r)
 	switch {
 	case err != nil:
-		return "", "", err
-	case ok && local:
-		return "", "", invalid(notMet, "local", "excludes remote_ssh_command")
-	case !ok && !local:
-		return "", "", invalid(notMet, "remote_ssh_command", "is missing; \"local\": true restores on the Barman host itself")
+		return p, err
+	case named && (local || remote):
+		return p, invalid(notMet, "target", "excludes local and remote_ssh_command")
+	case named:
+		if _, p.host, err = checkSSH(t.SSH); err != nil {
+			p.host = t.SSH // the administrator's own words
+		}
+		p.Target = t
+		return p, nil
+	case remote && local:
+		return p, invalid(notMet, "local", "excludes remote_ssh_command")
+	case !remote && !local:
+		return p, invalid(notMet, "remote_ssh_command", "is missing; \"local\": true restores on the Barman host itself")
+	case c.Policy.TargetsOnly:
+		return p, refused("target", "is missing: targets_only in [restore] lets restores go to a target of the configuration alone")
 	case local:
-		return "", "", nil
+		return p, nil
 	case c.Policy.AllowRawSSHCommand && strings.TrimSpace(ssh) == "":
-		return "", "", refused("remote_ssh_command", "is empty; \"local\": true restores on the Barman host itself")
+		return p, refused("remote_ssh_command", "is empty; \"local\": true restores on the Barman host itself")
 	case c.Policy.AllowRawSSHCommand:
-		return ssh, ssh, checkWord("remote_ssh_command", ssh)
+		return place{Target{SSH: ssh}, ssh}, checkWord("remote_ssh_command", ssh)
 	}
-	return checkSSH(ssh)
+	p.SSH, p.host, err = checkSSH(ssh)
+	return p, err
 }
 
 var plainPath = regexp.MustCompile(`^/[\pL\pN_./@%+=:,-]+$`)
 
 // checkDestination lets a restore write to an absolute, clean path that is not
-// Barman's own: Barman empties the folder that it restores into.
-func (c *Client) checkDestination(member, dest string) error {
+// Barman's own: Barman empties the folder that it restores into. allowed are the folders below which it may be; none: those
+// of the policy.
+func (c *Client) checkDestination(member, dest string, allowed []string) error {
 	if dest == "/" {
 		return invalid("A value is not allowed", member, "must not be /")
 	}
@@ -139,15 +163,19 @@ func (c *Client) checkDestination(member, dest string) error {
 			}
 		}
 	}
-	if len(c.Policy.AllowedDestinations) == 0 {
+	setting := "the target"
+	if len(allowed) == 0 {
+		allowed, setting = c.Policy.AllowedDestinations, "[restore]"
+	}
+	if len(allowed) == 0 {
 		return nil
 	}
-	for _, dir := range c.Policy.AllowedDestinations {
+	for _, dir := range allowed {
 		if within(dest, dir) && within(real, resolved(dir)) {
 			return nil
 		}
 	}
-	return refused(member, "is outside allowed_destinations in [restore]")
+	return refused(member, "is outside allowed_destinations of %s in the configuration", setting)
 }
 
 // resolved follows the symbolic links in the part of path that exists.
