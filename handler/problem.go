@@ -21,6 +21,7 @@ var (
 	errCredentials   = errors.New("the credentials in the Authorization header cannot be checked: this barback knows only identities that Apache vouches for, and anonymous")
 	errRange         = errors.New("the Range lies outside of what Barman printed so far; Content-Range says how much that is")
 	errMediaType     = errors.New("send the body as JSON, with Content-Type: application/json")
+	errCrossOrigin   = errors.New("a page of another site sent this request; send it from a program, or from a page of this host")
 	errNoBody        = errors.New("the request has no body: send a JSON object")
 )
 
@@ -86,6 +87,8 @@ func classify(err error) (status int, slug, title string) {
 		return http.StatusMethodNotAllowed, "method-not-allowed", "Method not allowed"
 	case is(errRange):
 		return http.StatusRequestedRangeNotSatisfiable, "bad-range", "Range outside of what there is"
+	case is(errCrossOrigin):
+		return http.StatusForbidden, "cross-origin", "Request of another site"
 	case is(errNotAcceptable):
 		return http.StatusNotAcceptable, "not-acceptable", "Not acceptable"
 	case is(errMediaType):
