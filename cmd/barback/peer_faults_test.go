@@ -199,6 +199,9 @@ func autoConf(p peer) {
 	if servers := string(p.do("GET", "/servers", "").body); !strings.Contains(servers, `"active_model":"pg-two:new"`) {
 		p.t.Errorf("GET /servers = %s, want the model that is in .barman.auto.conf", servers)
 	}
+	if res := p.do("GET", "/diagnose", ""); !strings.Contains(string(res.body), `"pg-two:new"`) {
+		p.t.Errorf("GET /diagnose = %d %.200s…, want the model that is in .barman.auto.conf", res.StatusCode, res.body)
+	}
 	p.mustEnd(p.post("/servers/pg-two/operations", `{"type":"config_switch","reset":true}`), "succeeded")
 }
 

@@ -63,6 +63,14 @@ var peerPaths = []peerRow{
 	{name: "nothing", mark: free, ask: "GET /nope", code: 404, says: `"error":"404 Not Found: `},
 	{name: "servers", mark: free, ask: "GET /servers", code: 200, says: `"pg-one"`},
 	{name: "x-server-enc", mark: free, ask: "GET /servers/..%2f/operations"},
+	{name: "diagnose", mark: contract, ask: "GET /diagnose", code: 200, says: `"servers":{`, holds: func(p peer, res reply) {
+		for _, member := range []string{"global", "models", "servers"} {
+			if _, ok := res.json(p.t)[member].(map[string]any); !ok {
+				p.t.Errorf("the object has no %s: %.200s", member, res.body)
+			}
+		}
+	}},
+	{name: "diagnose-post", mark: contract, ask: "POST /diagnose", code: 405, holds: allows("OPTIONS", "HEAD", "GET")},
 	{name: "ops-delete", mark: contract, ask: "DELETE /operations", code: 405, holds: allows("OPTIONS", "HEAD", "GET", "POST")},
 	{name: "s-put", mark: contract, ask: "PUT /servers/pg-one/operations", body: `{"type":"config_switch","reset":true}`, code: 405, holds: allows("OPTIONS", "HEAD", "GET", "POST")},
 	{name: "ops-id-post", mark: contract, ask: "POST /operations/$instance", body: `{"type":"config_update"}`, code: 405, holds: allows("OPTIONS", "HEAD", "GET")},
@@ -111,6 +119,11 @@ var peerLists = []peerRow{
 	{name: "i-under-another-server", mark: contract, ask: "GET /servers/pg-two/operations/$done", code: 404, says: noResource},
 	{name: "r-ok-status-end", mark: contract, ask: "GET /servers/pg-one/operations/$done", code: 200, holds: tells("DONE")},
 	{name: "r-fails-status", mark: contract, ask: "GET /servers/pg-one/operations/$failed", code: 200, holds: tells("FAILED")},
+	// Its records, imported: those of one server, the other's are not there.
+	{name: "imported-done", mark: contract, ask: "GET /servers/pg-two/operations/20261121T203109", code: 200, holds: tells("DONE")},
+	{name: "imported-failed", mark: contract, ask: "GET /servers/pg-two/operations/20261121T203110", code: 200, holds: tells("FAILED")},
+	{name: "imported-elsewhere", mark: contract, ask: "GET /servers/pg-one/operations/20261121T203109", code: 404, says: noResource},
+	{name: "imported-list", mark: contract, ask: "GET /servers/pg-two/operations", code: 200, says: `"id":"20261121T203109","type":"config_switch"`},
 	{name: "neither exit code nor times nor output were told", mark: defect, ask: "GET /servers/pg-one/operations/$done", code: 200, holds: func(p peer, res reply) {
 		op := res.json(p.t)
 		for _, member := range []string{"created_at", "started_at", "ended_at", "exit_code", "output"} {

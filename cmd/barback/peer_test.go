@@ -143,6 +143,17 @@ func peerHistory(p peer) {
 	p.words["$failed"] = p.mustEnd(failed, "canceled")["operation_id"].(string)
 	instance := p.mustEnd(p.post("/operations", `{"type":"config_update","changes":[{"scope":"server","server_name":"pg-one","description":"x"}]}`), "succeeded")
 	p.words["$instance"] = instance["operation_id"].(string)
+
+	home := p.l.env["LAB_BARMAN_HOME"] + "/pg-two/"
+	p.l.must(p.l.command("mkdir", "-p", home+"jobs", home+"output"))
+	for id, success := range map[string]bool{"20261121T203109": true, "20261121T203110": false} {
+		job := `{"type": "config_switch", "model_name": "pg-two:x", "operation_type": "config_switch", "start_time": "2026-11-21T20:31:09.393193"`
+		end := fmt.Sprintf(`, "success": %t, "end_time": "2026-11-21T20:31:12.144203", "output": "gr\\u00f6\\u00dfer\\n"}`, success)
+		for name, text := range map[string]string{"jobs/": job + "}", "output/": job + end} {
+			p.l.must(p.l.command("sh", "-c", `printf %s "$1" > "$2"`, "sh", text, home+name+id+".json"))
+		}
+	}
+	p.l.must(p.l.command(p.l.bin, "import", "pg-backup-api", "--config", p.l.config))
 }
 
 // run asks and compares.
