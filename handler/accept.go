@@ -71,6 +71,7 @@ func (h *handler) accepted(w http.ResponseWriter, r *request, op operation.Opera
 	if err != nil {
 		return err
 	}
+	r.target = string(op.ID)
 	v := h.view(op)
 	w.Header().Set("Location", v.Links["self"])
 	w.Header().Set("Operation-Location", v.Links["self"])

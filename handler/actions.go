@@ -52,7 +52,5 @@ func (h *handler) forget(w http.ResponseWriter, r *request) error {
 	if err := h.Records.Delete(op.ID); err != nil {
 		return err
 	}
-	w.Header()["Content-Type"] = nil
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	return noContent(w)
 }

@@ -28,9 +28,10 @@ type request struct {
 	id      string
 	asked   string // the path as it was asked for
 	who     auth.Identity
-	lists   auth.Lists
-	unknown error // why lists is empty, if it is not for want of rights
+	rights  auth.Rights
+	unknown error // why there are no rights, if it is not for want of them
 	params  httprouter.Params
+	audited // what the audit log tells of it
 }
 
 type requestKey struct{}
@@ -41,7 +42,8 @@ var crossOrigin = http.NewCrossOriginProtection()
 
 // may refuses what the identity must not do. Anonymous is told to log in, others that they may not.
 func (r *request) may(permission string) error {
-	if r.lists.May(r.Method, permission) {
+	r.permission = permission
+	if r.rights.May(r.Method, permission) {
 		return nil
 	}
 	if r.unknown != nil {
@@ -51,7 +53,7 @@ func (r *request) may(permission string) error {
 }
 
 // sees reports whether the identity may GET what permission stands for.
-func (r *request) sees(permission string) bool { return r.lists.May(http.MethodGet, permission) }
+func (r *request) sees(permission string) bool { return r.rights.May(http.MethodGet, permission) }
 
 // ServeHTTP is the frame around every answer: request ID, path rules, log line, and
 // a panic's end.
@@ -73,6 +75,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, raw *http.Request) {
 		}
 		h.Log.WithFields(logrus.Fields{"request": r.id, "method": raw.Method, "path": raw.URL.Path, "remote": raw.RemoteAddr, "status": rec.status,
 			"user": r.who.Name, "seconds": time.Since(start).Seconds()}).Info("request")
+		h.audit(r, rec.status)
 	}()
 	path, err := h.path(raw)
 	if err == nil && h.Broken != nil {
@@ -93,12 +96,19 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, raw *http.Request) {
 	h.router.ServeHTTP(rec, routed)
 }
 
-// endpoint makes a route of e.
+// endpoint makes a route of e, for which it is known who asks.
 func (h *handler) endpoint(e endpoint) httprouter.Handle {
+	return h.routed(func(w http.ResponseWriter, r *request) error {
+		h.identify(r)
+		return e(w, r)
+	})
+}
+
+// routed makes a route of e.
+func (h *handler) routed(e endpoint) httprouter.Handle {
 	return func(w http.ResponseWriter, raw *http.Request, p httprouter.Params) {
 		r := raw.Context().Value(requestKey{}).(*request)
 		r.params = p
-		h.identify(r)
 		if err := e(w, r); err != nil {
 			h.problem(w, r, err)
 		}
@@ -114,15 +124,13 @@ func (h *handler) plain(f func(http.ResponseWriter, *http.Request) error) http.H
 	})
 }
 
-// identify looks up what the identity may do. Credentials that nobody can check are
-// refused: who sends them must not be taken for somebody else. What went wrong is told
-// to the first who asks for a permission: GET /status asks for none.
+// identify finds out who asks and what they may do. What is wrong with it, an endpoint tells
+// that asks for a permission: GET /status asks for none, and has no password looked at.
 func (h *handler) identify(r *request) {
-	if !r.who.Known && r.Header.Get("Authorization") != "" {
-		r.unknown = errCredentials
+	if h.Auth == nil {
 		return
 	}
-	r.lists, r.unknown = h.Users.Lists(r.who)
+	r.who, r.rights, r.unknown = h.Auth.Identify(r.Request, time.Now())
 }
 
 // path is the request's path below the mount point, without a trailing slash. What

@@ -23,7 +23,8 @@ type Config struct {
 	Version  string
 	Records  *operation.Store
 	Barman   *barman.Client
-	Users    auth.Users
+	Auth     *auth.Keeper
+	Audit    *auth.Audit
 	Launcher launcher
 	Checks   func() []Check // what GET /status?deep=1 looks at
 	Log      logrus.FieldLogger
@@ -64,7 +65,7 @@ func New(c Config) http.Handler {
 func (h *handler) routes() {
 	get, post := h.get, h.post
 	get("/", h.index)
-	get("/status", h.status)
+	h.open("/status", h.status)
 	get("/version", h.version)
 	get("/diagnose", readable(h.diagnose))
 	get("/servers", h.servers)
@@ -78,14 +79,22 @@ func (h *handler) routes() {
 		post(at+"/:id/retry", h.retry)
 	}
 
+	get("/users", h.users)
+	post("/users", h.addUser)
+	get("/users/:user", h.user)
+	post("/users/:user", h.changeUser)
+	h.delete("/users/:user", h.removeUser)
+	get("/tokens", h.tokens)
+	post("/tokens", h.addToken)
+	h.delete("/tokens/:id", h.revokeToken)
+	get("/audit", h.auditLog)
+
 	// The router's own redirects build a Location from the Host header and repair
 	// letter case: both wrong for an API under a prefix.
 	h.router.RedirectTrailingSlash, h.router.RedirectFixedPath = false, false
 	h.router.HandleOPTIONS = true
 	h.router.GlobalOPTIONS = h.plain(func(w http.ResponseWriter, _ *http.Request) error {
-		w.Header()["Content-Type"] = nil // or CGI would sniff one
-		w.WriteHeader(http.StatusNoContent)
-		return nil
+		return noContent(w)
 	})
 	h.router.NotFound = h.plain(func(http.ResponseWriter, *http.Request) error { return errNoRoute })
 	h.router.MethodNotAllowed = h.plain(func(_ http.ResponseWriter, r *http.Request) error { return methodError(r.Method) })
@@ -94,6 +103,12 @@ func (h *handler) routes() {
 func (h *handler) get(path string, e endpoint) {
 	h.router.Handle(http.MethodGet, path, h.endpoint(e))
 	h.router.Handle(http.MethodHead, path, h.endpoint(e))
+}
+
+// open registers what anybody may GET: who asks is not looked at before the endpoint wants to know.
+func (h *handler) open(path string, e endpoint) {
+	h.router.Handle(http.MethodGet, path, h.routed(e))
+	h.router.Handle(http.MethodHead, path, h.routed(e))
 }
 
 func (h *handler) delete(path string, e endpoint) {

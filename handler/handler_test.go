@@ -27,7 +27,7 @@ type bench struct {
 	t     testing.TB
 	dir   string
 	store *operation.Store
-	users auth.Users
+	auth  *auth.Keeper
 	start *fakeLauncher
 	log   *logLines
 	cfg   Config
@@ -102,7 +102,7 @@ access = ["*"]
 func newBench(t testing.TB, change func(*Config)) *bench {
 	t.Helper()
 	dir := t.TempDir()
-	b := &bench{t: t, dir: dir, log: &logLines{}, users: auth.Users{Path: filepath.Join(dir, "state", "users.toml")}}
+	b := &bench{t: t, dir: dir, log: &logLines{}, auth: auth.New(filepath.Join(dir, "state"), nil)}
 	for name, text := range map[string]string{
 		"barman":      "#!/bin/sh\ncase $* in *diagnose) echo '{\"_INFO\": [\"{}\"]}' ;; *) echo '3.13.3 Barman by EnterpriseDB (www.enterprisedb.com)' ;; esac\n",
 		"barman.conf": "[barman]\nbarman_home = " + dir + "/home\n[pg-one]\ndescription = One\n[pg-two]\n[s 7]\n[pg-off]\nactive = false\n",
@@ -125,7 +125,7 @@ func newBench(t testing.TB, change func(*Config)) *bench {
 	log.Out, log.Formatter = b.log, &logrus.JSONFormatter{}
 	b.start = &fakeLauncher{store: b.store, t: t}
 	b.cfg = Config{
-		MaxBody: 4096, Version: "test", Records: b.store, Users: b.users, Launcher: b.start, Log: log,
+		MaxBody: 4096, Version: "test", Records: b.store, Auth: b.auth, Audit: &auth.Audit{Path: filepath.Join(dir, "audit.log")}, Launcher: b.start, Log: log,
 		Barman: &barman.Client{Command: filepath.Join(dir, "barman"), Config: filepath.Join(dir, "barman.conf"), Cache: filepath.Join(dir, "state")},
 		Checks: func() []Check { return []Check{{"one", true, "fine"}} },
 	}
@@ -139,11 +139,11 @@ func newBench(t testing.TB, change func(*Config)) *bench {
 // allow replaces what the identities may.
 func (b *bench) allow(lists map[string]auth.Lists) {
 	b.t.Helper()
-	if err := os.Remove(b.users.Path); err != nil {
+	if err := os.Remove(b.auth.Users.Path); err != nil {
 		b.t.Fatal(err)
 	}
 	for name, l := range lists {
-		if err := b.users.Change(name, func(now *auth.Lists) bool { *now = l; return true }); err != nil {
+		if err := b.auth.Users.Change(name, func(u *auth.User) bool { u.Lists = l; return true }); err != nil {
 			b.t.Fatal(err)
 		}
 	}

@@ -41,6 +41,10 @@ func (h *handler) find(r *request) (operation.Operation, error) {
 	}
 	op, err := h.Records.Find(server, r.params.ByName("id"))
 	h.noteDamage(r, op.ID, op.State)
+	r.target = r.params.ByName("id")
+	if err == nil {
+		r.target, r.permission = string(op.ID), permission(op.Server, op.Type)
+	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead && err == nil && op.Server == server {
 		if err := r.may(permission(op.Server, op.Type)); err != nil && r.sees(permission(op.Server, op.Type)) {
 			return operation.Operation{}, err
@@ -86,7 +90,7 @@ func join(server string) string {
 // mayAny lets through who may see or do at least one type of operation there.
 func (r *request) mayAny(server string) error {
 	for _, kind := range barman.Names(server == "") {
-		if r.lists.May(r.Method, permission(server, kind)) {
+		if r.rights.May(r.Method, permission(server, kind)) {
 			return nil
 		}
 	}

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"syscall"
+	"time"
 
 	"barback/handler/auth"
 	"barback/runner/barman"
@@ -18,7 +20,7 @@ var (
 	errNotFound      = errors.New("Resource not found") //nolint:staticcheck // pg-backup-api's words, which its clients know
 	errBadPath       = errors.New("the path holds dot segments, double slashes or control characters")
 	errNotAcceptable = errors.New("this answer exists as application/json only; the Accept header excludes it")
-	errCredentials   = errors.New("the credentials in the Authorization header cannot be checked: this barback knows only identities that Apache vouches for, and anonymous")
+	errTokenByToken  = errors.New("a token makes no tokens: log in with a password, or use barback token create")
 	errRange         = errors.New("the Range lies outside of what Barman printed so far; Content-Range says how much that is")
 	errMediaType     = errors.New("send the body as JSON, with Content-Type: application/json")
 	errCrossOrigin   = errors.New("a page of another site sent this request; send it from a program, or from a page of this host")
@@ -49,8 +51,11 @@ type deniedError struct {
 }
 
 func (e *deniedError) Error() string {
+	if !e.who.Known && auth.Administrative(e.permission) {
+		return fmt.Sprintf("this needs a login with the permission %q", e.permission)
+	}
 	if !e.who.Known {
-		return fmt.Sprintf("this needs a login with the permission %q; an administrator can open it with: barback user allow anonymous %s", e.permission, e.permission)
+		return fmt.Sprintf("this needs a login with the permission %q; an administrator can open it to all with: barback user allow anonymous %s", e.permission, e.permission)
 	}
 	return fmt.Sprintf("%s has no permission %q; an administrator can give it with: barback user allow %s %s", e.who.Name, e.permission, e.who.Name, e.permission)
 }
@@ -97,8 +102,14 @@ func classify(err error) (status int, slug, title string) {
 		return http.StatusRequestEntityTooLarge, "body-too-large", "Body too large"
 	case is(errNoBody), as[bodyError](err):
 		return http.StatusBadRequest, "bad-body", "Bad body"
-	case is(errCredentials):
+	case is(auth.ErrPassword), is(auth.ErrToken), is(auth.ErrScheme):
 		return http.StatusUnauthorized, "bad-credentials", "Credentials refused"
+	case is(errTokenByToken):
+		return http.StatusForbidden, "forbidden", "Forbidden"
+	case as[*auth.ThrottledError](err):
+		return http.StatusTooManyRequests, "too-many-failures", "Too many failed log-ins"
+	case as[*auth.BusyError](err):
+		return http.StatusServiceUnavailable, "busy", "Too much at once"
 	case as[*deniedError](err):
 		if d, _ := errors.AsType[*deniedError](err); d.who.Known {
 			return http.StatusForbidden, "forbidden", "Forbidden"
@@ -123,6 +134,12 @@ func classify(err error) (status int, slug, title string) {
 		return http.StatusNotImplemented, "unsupported", "The installed Barman cannot do this"
 	case is(syscall.ENOSPC), is(syscall.EDQUOT):
 		return http.StatusInsufficientStorage, "no-space", "No space for the record"
+	case is(auth.ErrNoUser), is(auth.ErrNoToken):
+		return http.StatusNotFound, "not-found", "Not found"
+	case is(auth.ErrUserExists):
+		return http.StatusConflict, "exists", "There already"
+	case is(auth.ErrTokens):
+		return http.StatusConflict, "too-many-tokens", "Too many tokens"
 	case as[*auth.UnreadableError](err):
 		return http.StatusServiceUnavailable, "users-file", "The users file cannot be used"
 	case as[*operation.UnusableError](err):
@@ -148,6 +165,14 @@ func classify(err error) (status int, slug, title string) {
 	return http.StatusInternalServerError, "internal", "Internal error"
 }
 
+// bearer is the challenge of RFC 6750, 3.
+func bearer(err error) string {
+	if errors.Is(err, auth.ErrToken) {
+		return `Bearer realm="barback", error="invalid_token"`
+	}
+	return `Bearer realm="barback"`
+}
+
 func as[E error](err error) bool {
 	_, ok := errors.AsType[E](err)
 	return ok
@@ -171,6 +196,7 @@ func (h *handler) problem(w http.ResponseWriter, r *request, err error) {
 	case status >= 500:
 		log.Error("request refused")
 	}
+	r.refused = slug
 	p := problem{
 		Type: "urn:barback:" + slug, Title: title, Status: status, Detail: detail, Instance: r.asked, RequestID: r.id,
 		Error: fmt.Sprintf("%d %s: %s", status, http.StatusText(status), detail),
@@ -189,7 +215,14 @@ func (h *handler) problem(w http.ResponseWriter, r *request, err error) {
 	}
 	w.Header().Set("Cache-Control", "no-store")
 	if status == http.StatusUnauthorized {
-		w.Header().Set("WWW-Authenticate", `Bearer realm="barback"`)
+		w.Header().Add("WWW-Authenticate", `Basic realm="barback", charset="UTF-8"`)
+		w.Header().Add("WWW-Authenticate", bearer(err))
+	}
+	if e, ok := errors.AsType[interface {
+		error
+		RetryAfter() time.Duration
+	}](err); ok {
+		w.Header().Set("Retry-After", strconv.Itoa(int(e.RetryAfter()/time.Second)))
 	}
 	switch slug {
 	case "no-runner", "being-accepted":

@@ -16,6 +16,11 @@ func (h *handler) index(w http.ResponseWriter, r *request) error {
 	for _, p := range []string{"/status", "/version", "/diagnose", "/servers", "/operations"} {
 		links[p[1:]] = h.BasePath + p
 	}
+	for _, p := range []string{"/users", "/tokens", "/audit"} {
+		if r.sees(p[1:]) {
+			links[p[1:]] = h.BasePath + p
+		}
+	}
 	return answer(w, r, http.StatusOK, map[string]any{"service": "barback", "version": h.Version, "links": links})
 }
 
@@ -26,6 +31,7 @@ func (h *handler) status(w http.ResponseWriter, r *request) error {
 		write(w, "application/json", http.StatusOK, []byte(`"OK"`)) // pg-backup-api's four bytes
 		return nil
 	}
+	h.identify(r)
 	if err := r.may("status/deep"); err != nil {
 		return err
 	}

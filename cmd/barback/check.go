@@ -30,11 +30,23 @@ func checks(c config) []handler.Check {
 			return fmt.Sprintf("%d servers", len(servers)), err
 		}),
 		check("identities", func() (string, error) {
-			users, err := c.users().All()
+			keeper := c.auth()
+			users, err := keeper.Users.All()
 			if err == nil && len(users) == 0 {
-				return "nobody may do anything but GET /status yet: barback user allow NAME PATTERN…", nil
+				return "nobody may do anything but GET /status yet: barback user add NAME --role admin", nil
 			}
-			return fmt.Sprintf("%d in %s", len(users), c.users().Path), err
+			n, err2 := keeper.CanLogIn()
+			say := fmt.Sprintf("%d in %s, of which %d can log in to barback itself", len(users), keeper.Users.Path, n)
+			if n == 0 {
+				say += ": barback user add NAME --role admin"
+			}
+			return say, errors.Join(err, err2)
+		}),
+		check("audit log", func() (string, error) {
+			if c.Audit.File == "" {
+				return "switched off by audit.file", nil
+			}
+			return c.Audit.File, c.audit().Writable()
 		}),
 		check("trusted proxy", func() (string, error) {
 			p, err := c.proxy()

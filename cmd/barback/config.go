@@ -17,6 +17,7 @@ import (
 
 	"github.com/BurntSushi/toml"
 
+	"barback/handler/auth"
 	"barback/runner/barman"
 	"barback/runner/operation"
 )
@@ -63,6 +64,12 @@ type config struct {
 	ConfigUpdate struct {
 		AllowedOptions []string `toml:"allowed_options"`
 	} `toml:"config_update"`
+	Auth struct {
+		Peers auth.Peers `toml:"peers"`
+	} `toml:"auth"`
+	Audit struct {
+		File string `toml:"file"`
+	} `toml:"audit"`
 }
 
 // target is a table [targets.NAME].
@@ -88,6 +95,8 @@ func defaults() config {
 	c.Runner.MaxOutput = 64 << 20
 	c.Restore.AllowedDestinations = []string{}
 	c.ConfigUpdate.AllowedOptions = slices.Clone(barman.ConfigOptions) // the decoder writes into what is there
+	c.Auth.Peers = auth.Peers{}
+	c.Audit.File = "/var/log/barback/audit.log"
 	return c
 }
 
@@ -171,6 +180,8 @@ func (c *config) check() error {
 		return fmt.Errorf("runner.max_output: %d bytes are too few: at least 1MiB, or 0 to keep all", c.Runner.MaxOutput)
 	case c.ProxyHeader != "" && !proxyHeader.MatchString(c.ProxyHeader):
 		return fmt.Errorf("trusted_proxy_header: %q is not the name of a header such as X-Remote-User", c.ProxyHeader)
+	case c.Audit.File != "" && !filepath.IsAbs(c.Audit.File):
+		return fmt.Errorf("audit.file: %q is not an absolute path", c.Audit.File)
 	case c.Barman.Command == "":
 		return errors.New("barman.command: must not be empty")
 	}
@@ -193,6 +204,9 @@ func (c *config) check() error {
 		if _, err := path.Match(p, ""); err != nil {
 			return fmt.Errorf("config_update.allowed_options: %q is not a pattern", p)
 		}
+	}
+	if err := c.Auth.Peers.Check(); err != nil {
+		return fmt.Errorf("auth.peers: %w", err)
 	}
 	_, err := logLevel(c.LogLevel)
 	return err

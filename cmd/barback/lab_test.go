@@ -101,8 +101,8 @@ func (l *lab) install() {
 // configure writes barback.toml; extra stands before the tables.
 func (l *lab) configure(extra string) {
 	l.t.Helper()
-	text := fmt.Sprintf("state_dir = %q\n%s\n[barman]\ncommand = %q\nconfig = %q\n[runner]\nsocket = %q\nstop_grace = \"20s\"\n",
-		l.state, extra, l.env["LAB_BARMAN"], l.env["LAB_BARMAN_CONF"], l.dir+"/run/runner.sock")
+	text := fmt.Sprintf("state_dir = %q\n%s\n[barman]\ncommand = %q\nconfig = %q\n[runner]\nsocket = %q\nstop_grace = \"20s\"\n[audit]\nfile = %q\n",
+		l.state, extra, l.env["LAB_BARMAN"], l.env["LAB_BARMAN_CONF"], l.dir+"/run/runner.sock", l.dir+"/audit.log")
 	if err := os.WriteFile(l.config, []byte(text), 0o644); err != nil { // #nosec G306 -- user barman reads it
 		l.t.Fatal(err)
 	}

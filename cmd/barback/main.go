@@ -15,6 +15,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"barback/handler/auth"
 )
 
 // verb is one thing that the binary does.
@@ -38,10 +40,17 @@ var verbs = []verb{
 	{"op start", "[--server NAME] [--wait] TYPE [KEY=VALUE…]", "start an operation as a POST would", opStart},
 	{"prune", "[--dry-run]", "move old operations to the archives, as the configuration says", prune},
 	{"import pg-backup-api", "[--from DIR]", "take over the operations of pg-backup-api; its files stay as they are", importPeer},
+	{"user add", "NAME [--role ROLE] [--generate|--password-stdin]", "make an identity that logs in with a password", userAdd},
+	{"user passwd", "NAME [--generate|--password-stdin]", "change the password of an identity", userPasswd},
+	{"user role", "NAME ROLE", "give an identity a role: viewer, operator, admin or none", userRole},
 	{"user allow", "NAME PATTERN…", "let an identity do what the patterns cover", userAllow},
 	{"user deny", "NAME PATTERN…", "keep an identity from what the patterns cover; wins over allow", userDeny},
 	{"user list", "", "print who may do what", userList},
-	{"user remove", "NAME", "forget an identity", userRemove},
+	{"user remove", "NAME", "forget an identity, its password and its tokens", userRemove},
+	{"token create", "USER [--name TEXT] [--scope PATTERN]… [--expires TIME]", "make a token of an identity and print it, once", tokenCreate},
+	{"token list", "[--user NAME]", "print the tokens there are, not the tokens themselves", tokenList},
+	{"token revoke", "ID", "end a token", tokenRevoke},
+	{"token rotate-key", "", "end all JSON Web Tokens (barmanapi's dialect), by a new key", tokenRotateKey},
 	{"run", "[ID]", "(internal) run one operation, sent over standard input", runOperation},
 	{"finish", "", "(internal) record the end of a runner's unit: ExecStopPost=", finish},
 	{"version", "", "print the version", printVersion},
@@ -91,6 +100,7 @@ type call struct {
 	args           []string // behind the verb and its flags
 	flags          *flag.FlagSet
 	configPath     *string
+	audit          *auth.Audit
 	stdout, stderr io.Writer
 }
 

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"os/signal"
 	"os/user"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -83,7 +82,7 @@ func (c *call) handler() (http.Handler, config, logrus.FieldLogger) {
 		}
 		return handler.New(handler.Config{
 			BasePath: cfg.BasePath, MaxBody: int64(cfg.MaxBody), Version: version(), Broken: err,
-			Records: store, Barman: cfg.barman(), Users: cfg.users(), Launcher: cfg.launcher(store),
+			Records: store, Barman: cfg.barman(), Auth: cfg.auth(), Audit: cfg.audit(), Launcher: cfg.launcher(store),
 			Checks: func() []handler.Check { return checks(cfg) }, Log: log, Unmasked: !cfg.Barman.MaskPasswords,
 		}), err == nil
 	}}, cfg, log
@@ -123,9 +122,9 @@ func (c *config) barman() *barman.Client {
 	return &barman.Client{Command: c.Barman.Command, Config: c.Barman.Config, Cache: c.StateDir, Timeout: time.Duration(c.Barman.Timeout), Policy: policy}
 }
 
-func (c *config) users() auth.Users {
-	return auth.Users{Path: filepath.Join(c.StateDir, "users.toml")}
-}
+func (c *config) auth() *auth.Keeper { return auth.New(c.StateDir, c.Auth.Peers) }
+
+func (c *config) audit() *auth.Audit { return &auth.Audit{Path: c.Audit.File} }
 
 // proxy is the web server that may name users; the zero one, believed in nothing, if there is none.
 func (c *config) proxy() (gateway.Proxy, error) {

@@ -113,8 +113,8 @@ func newYard(t testing.TB, maxParallel int) *lab {
 	l.write("barman", fakeBarman, 0o755)
 	l.write("barman.conf", conf, 0o644)
 	l.install()
-	l.write("barback.toml", fmt.Sprintf("state_dir = %q\n[barman]\ncommand = %q\nconfig = %q\n[runner]\nsocket = %q\nstop_grace = \"1s\"\nmax_parallel = %d\n",
-		l.state, l.env["LAB_BARMAN"], l.env["LAB_BARMAN_CONF"], dir+"/run/runner.sock", maxParallel), 0o644)
+	l.write("barback.toml", fmt.Sprintf("state_dir = %q\n[barman]\ncommand = %q\nconfig = %q\n[runner]\nsocket = %q\nstop_grace = \"1s\"\nmax_parallel = %d\n[audit]\nfile = %q\n",
+		l.state, l.env["LAB_BARMAN"], l.env["LAB_BARMAN_CONF"], dir+"/run/runner.sock", maxParallel, dir+"/audit.log"), 0o644)
 	return l
 }
 

@@ -12,13 +12,13 @@ import (
 )
 
 func TestIdentity(t *testing.T) {
-	if got := FromContext(t.Context()); got != (Identity{Name: Anonymous}) {
+	if got := FromContext(t.Context()); got != (Identity{Name: Anonymous, How: ByNobody}) {
 		t.Errorf("the identity of a request that nobody vouches for = %+v, want anonymous", got)
 	}
-	if got := FromContext(NewContext(t.Context(), "")); got != (Identity{Name: Anonymous}) {
+	if got := FromContext(NewContext(t.Context(), "")); got != (Identity{Name: Anonymous, How: ByNobody}) {
 		t.Errorf("the identity of an empty name = %+v, want anonymous", got)
 	}
-	if got := FromContext(NewContext(t.Context(), "ann")); got != (Identity{Name: "ann", Known: true}) {
+	if got := FromContext(NewContext(t.Context(), "ann")); got != (Identity{Name: "ann", Known: true, How: ByApache}) {
 		t.Errorf("the identity that a door vouches for = %+v, want ann, known", got)
 	}
 }
@@ -132,9 +132,9 @@ func TestValidName(t *testing.T) {
 	}
 }
 
-func usersIn(t testing.TB, content string) Users {
+func usersIn(t testing.TB, content string) *Users {
 	t.Helper()
-	u := Users{Path: filepath.Join(t.TempDir(), "users.toml")}
+	u := &Users{Path: filepath.Join(t.TempDir(), "users.toml")}
 	if content != "" {
 		if err := os.WriteFile(u.Path, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
@@ -146,35 +146,27 @@ func usersIn(t testing.TB, content string) Users {
 func TestUsers(t *testing.T) {
 	u := usersIn(t, "[users.anonymous]\naccess = [\"GET servers\"]\n[users.\"CN=ann, O=x\"]\naccess = [\"*\"]\ndeny = [\"DELETE *\"]\n[users.empty]\n")
 	for _, tc := range []struct {
-		id   Identity
-		want Lists
+		name  string
+		want  Lists
+		known bool
 	}{
-		{Identity{Name: Anonymous}, Lists{Access: []string{"GET servers"}}},
-		{Identity{Name: "CN=ann, O=x", Known: true}, Lists{Access: []string{"*"}, Deny: []string{"DELETE *"}}},
-		{Identity{Name: "empty", Known: true}, Lists{}},
-		{Identity{Name: "nobody", Known: true}, Lists{}},
-		{Identity{}, Lists{}},
+		{Anonymous, Lists{Access: []string{"GET servers"}}, true},
+		{"CN=ann, O=x", Lists{Access: []string{"*"}, Deny: []string{"DELETE *"}}, true},
+		{"empty", Lists{}, true},
+		{"nobody", Lists{}, false},
+		{"", Lists{}, false},
 	} {
-		if got, err := u.Lists(tc.id); err != nil || !reflect.DeepEqual(got, tc.want) {
-			t.Errorf("Lists(%+v) = %+v, %v, want %+v", tc.id, got, err, tc.want)
+		if got, known, err := u.Find(tc.name); err != nil || known != tc.known || !reflect.DeepEqual(got.Lists, tc.want) {
+			t.Errorf("Find(%q) = %+v, %v, %v, want %+v, %v", tc.name, got, known, err, tc.want, tc.known)
 		}
-	}
-}
-
-// Somebody whom Apache lets in as "anonymous" is not the anonymous of users.toml's rules for nobody.
-func TestAUserNamedAnonymous(t *testing.T) {
-	u := usersIn(t, "[users.anonymous]\naccess = [\"*\"]\n")
-	known, err := u.Lists(FromContext(NewContext(t.Context(), Anonymous)))
-	if err != nil || !known.May("GET", "servers") {
-		t.Errorf("a user of that name has %+v, %v, want the lists that stand under it", known, err)
 	}
 }
 
 func TestUsersThatAreMissingMayNothing(t *testing.T) {
 	u := usersIn(t, "")
 	for _, name := range []string{Anonymous, "ann"} {
-		if got, err := u.Lists(Identity{Name: name}); err != nil || !reflect.DeepEqual(got, Lists{}) {
-			t.Errorf("Lists(%s) without users.toml = %+v, %v, want nothing", name, got, err)
+		if got, known, err := u.Find(name); err != nil || known || !reflect.DeepEqual(got, User{}) {
+			t.Errorf("Find(%s) without users.toml = %+v, %v, want nothing", name, got, err)
 		}
 	}
 	if all, err := u.All(); err != nil || len(all) != 0 {
@@ -196,11 +188,11 @@ func TestUsersThatCannotBeRead(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			u := usersIn(t, tc.content)
-			l, err := u.Lists(Identity{Name: "ann", Known: true})
-			if err == nil || !strings.Contains(err.Error(), tc.says) || !reflect.DeepEqual(l, Lists{}) {
-				t.Errorf("Lists = %+v, %v, want nothing, and an error with %q", l, err, tc.says)
+			l, _, err := u.Find("ann")
+			if err == nil || !strings.Contains(err.Error(), tc.says) || !reflect.DeepEqual(l, User{}) {
+				t.Errorf("Find = %+v, %v, want nothing, and an error with %q", l, err, tc.says)
 			}
-			if err := u.Change("bob", func(*Lists) bool { return true }); err == nil {
+			if err := u.Change("bob", func(*User) bool { return true }); err == nil {
 				t.Error("Change of a file that cannot be read = nil, want an error: it would lose the others")
 			}
 			if got, _ := os.ReadFile(u.Path); string(got) != tc.content {
@@ -209,9 +201,9 @@ func TestUsersThatCannotBeRead(t *testing.T) {
 		})
 	}
 	t.Run("a folder", func(t *testing.T) {
-		u := Users{Path: t.TempDir()}
-		if _, err := u.Lists(Identity{Name: "ann"}); err == nil {
-			t.Error("Lists of a folder = nil, want an error")
+		u := &Users{Path: t.TempDir()}
+		if _, _, err := u.Find("ann"); err == nil {
+			t.Error("Find in a folder = nil, want an error")
 		}
 	})
 }
@@ -220,7 +212,7 @@ func TestChange(t *testing.T) {
 	u := usersIn(t, "")
 	allow := func(name string, patterns ...string) {
 		t.Helper()
-		if err := u.Change(name, func(l *Lists) bool { l.Access = append(l.Access, patterns...); return true }); err != nil {
+		if err := u.Change(name, func(l *User) bool { l.Access = append(l.Access, patterns...); return true }); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -235,20 +227,20 @@ func TestChange(t *testing.T) {
 		t.Errorf("the mode of users.toml = %v, want -rw-------", st.Mode())
 	}
 	all, err := u.All()
-	want := map[string]Lists{"ann": {Access: []string{"*", "servers"}}, "CN=bob, O=\"x\"": {Access: []string{"GET servers"}}}
+	want := map[string]User{"ann": {Lists: Lists{Access: []string{"*", "servers"}}}, "CN=bob, O=\"x\"": {Lists: Lists{Access: []string{"GET servers"}}}}
 	if err != nil || !reflect.DeepEqual(all, want) {
 		t.Errorf("All = %v, %v, want %v", all, err, want)
 	}
-	if err := u.Change("ann", func(*Lists) bool { return false }); err != nil {
+	if err := u.Change("ann", func(*User) bool { return false }); err != nil {
 		t.Fatal(err)
 	}
 	if all, err := u.All(); err != nil || len(all) != 1 {
 		t.Errorf("All after ann was removed = %v, %v, want bob alone", all, err)
 	}
-	if err := u.Change("nobody", func(*Lists) bool { return false }); err != nil {
+	if err := u.Change("nobody", func(*User) bool { return false }); err != nil {
 		t.Errorf("removing nobody = %v, want no error", err)
 	}
-	if err := (Users{Path: filepath.Join(t.TempDir(), "none", "users.toml")}).Change("ann", func(*Lists) bool { return true }); err == nil {
+	if err := (&Users{Path: filepath.Join(t.TempDir(), "none", "users.toml")}).Change("ann", func(*User) bool { return true }); err == nil {
 		t.Error("Change in a folder that is not there = nil, want an error")
 	}
 	entries, err := os.ReadDir(filepath.Dir(u.Path))
@@ -265,17 +257,17 @@ func TestChangesFromManySidesLoseNothing(t *testing.T) {
 		all.Go(func() {
 			for i := range each {
 				pattern := fmt.Sprintf("w%d/%d", w, i)
-				if err := (Users{Path: u.Path}).Change("ann", func(l *Lists) bool { l.Access = append(l.Access, pattern); return true }); err != nil {
+				if err := (&Users{Path: u.Path}).Change("ann", func(l *User) bool { l.Access = append(l.Access, pattern); return true }); err != nil {
 					t.Errorf("Change = %v, want no error", err)
 				}
-				if _, err := u.Lists(Identity{Name: "ann"}); err != nil {
+				if _, _, err := u.Find("ann"); err != nil {
 					t.Errorf("a reader in between gets %v, want no error", err)
 				}
 			}
 		})
 	}
 	all.Wait()
-	l, err := u.Lists(Identity{Name: "ann"})
+	l, _, err := u.Find("ann")
 	if err != nil || len(l.Access) != writers*each {
 		t.Errorf("%d of %d changes are there (%v), want all", len(l.Access), writers*each, err)
 	}

@@ -4,10 +4,17 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
 
 	"github.com/BurntSushi/toml"
 	"github.com/gofrs/flock"
@@ -17,11 +24,29 @@ import (
 
 // Users is users.toml: who is known, and what they may do. Changes are made under
 // the lock of users.lock beside it and replace the file whole; readers take no lock.
-type Users struct{ Path string }
+type Users struct {
+	Path string
+	last atomic.Pointer[parsed]
+}
+
+// User is one identity in users.toml.
+type User struct {
+	Password string `toml:"password,omitempty"` // an Argon2id hash; empty: no log-in with a password
+	Role     string `toml:"role,omitempty"`     // one of Roles
+	Lists
+}
 
 // table is the content of users.toml.
 type table struct {
-	Users map[string]Lists `toml:"users"`
+	Users map[string]User `toml:"users"`
+}
+
+// parsed is a table with the file that it was read from.
+type parsed struct {
+	table
+	inode       uint64
+	size        int64
+	mtime, read time.Time
 }
 
 const mode = 0o600
@@ -32,30 +57,85 @@ type UnreadableError struct{ Err error }
 func (e *UnreadableError) Error() string { return "the users file cannot be used: " + e.Err.Error() }
 func (e *UnreadableError) Unwrap() error { return e.Err }
 
-// Lists is what identity id may do. One that users.toml does not name may nothing.
-func (u Users) Lists(id Identity) (Lists, error) {
+// The reasons why a user cannot be added, or changed.
+var (
+	ErrUserExists = errors.New("there is such an identity already")
+	ErrNoUser     = errors.New("there is no such identity")
+)
+
+// Find is the identity of a name; the zero User if users.toml does not name it.
+func (u *Users) Find(name string) (user User, known bool, err error) {
 	t, err := u.read()
 	if err != nil {
-		return Lists{}, &UnreadableError{err}
+		return User{}, false, &UnreadableError{err}
 	}
-	return t.Users[id.Name], nil
+	user, known = t.Users[name]
+	return user, known, nil
 }
 
-// All is every identity with its lists.
-func (u Users) All() (map[string]Lists, error) {
+// All is every identity.
+func (u *Users) All() (map[string]User, error) {
 	t, err := u.read()
-	return t.Users, err
+	return maps.Clone(t.Users), err
 }
 
-func (u Users) read() (table, error) {
-	t := table{Users: map[string]Lists{}}
-	data, err := os.ReadFile(u.Path)
+// settled is the age from which a file's time tells it from a later one: file systems count in
+// steps, and an inode number may be given again.
+const settled = 2 * time.Second
+
+// read parses the file, or takes what it was at the last time if it is the same one.
+func (u *Users) read() (table, error) {
+	none := table{Users: map[string]User{}}
+	st, err := os.Stat(u.Path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return t, nil
+		return none, nil
 	}
 	if err != nil {
-		return t, err
+		return none, err
 	}
+	if p := u.last.Load(); p != nil && p.is(st) && p.read.Sub(p.mtime) > settled {
+		return p.table, nil
+	}
+	p, err := u.load()
+	if errors.Is(err, fs.ErrNotExist) { // it went away just now
+		return none, nil
+	}
+	if err != nil {
+		return none, err
+	}
+	u.last.Store(&p)
+	return p.table, nil
+}
+
+// load reads the file itself.
+func (u *Users) load() (parsed, error) {
+	p := parsed{read: time.Now()}
+	f, err := os.Open(u.Path)
+	if err != nil {
+		return p, err
+	}
+	defer func() { _ = f.Close() }()
+	st, err := f.Stat()
+	if err != nil {
+		return p, err
+	}
+	data, err := io.ReadAll(f)
+	if err != nil {
+		return p, err
+	}
+	p.inode, p.size, p.mtime = inode(st), st.Size(), st.ModTime()
+	p.table, err = u.parse(data)
+	return p, err
+}
+
+func (p *parsed) is(st fs.FileInfo) bool {
+	return p.inode == inode(st) && p.size == st.Size() && p.mtime.Equal(st.ModTime())
+}
+
+func inode(st fs.FileInfo) uint64 { return st.Sys().(*syscall.Stat_t).Ino }
+
+func (u *Users) parse(data []byte) (table, error) {
+	t := table{Users: map[string]User{}}
 	meta, err := toml.Decode(string(data), &t)
 	if err != nil {
 		return table{}, fmt.Errorf("%s: %w", u.Path, err)
@@ -63,53 +143,125 @@ func (u Users) read() (table, error) {
 	if extra := meta.Undecoded(); len(extra) > 0 {
 		return table{}, fmt.Errorf("%s: unknown key %s", u.Path, extra[0])
 	}
-	for name, l := range t.Users {
-		for _, p := range append(append([]string{}, l.Access...), l.Deny...) {
-			if err := CheckPattern(p); err != nil {
-				return table{}, fmt.Errorf("%s: user %s: %w", u.Path, name, err)
-			}
+	for name, user := range t.Users {
+		if err := user.check(name); err != nil {
+			return table{}, fmt.Errorf("%s: user %s: %w", u.Path, name, err)
 		}
 	}
 	return t, nil
 }
 
-// Change applies change to the lists of name and stores the outcome. Returning false
-// removes the identity.
-func (u Users) Change(name string, change func(*Lists) (keep bool)) error {
+func (user *User) check(name string) error {
+	for _, p := range slices.Concat(user.Access, user.Deny) {
+		if err := CheckPattern(p); err != nil {
+			return err
+		}
+	}
+	if user.Password != "" {
+		if name == Anonymous {
+			return errors.New("anonymous has no password: it is who gives none")
+		}
+		if _, _, _, err := parsePHC(user.Password); err != nil {
+			return err
+		}
+	}
+	return CheckRole(user.Role)
+}
+
+// CheckRole says what is wrong with a role. Empty is none.
+func CheckRole(role string) error {
+	if _, ok := Roles[role]; ok || role == "" {
+		return nil
+	}
+	return fmt.Errorf("%q is none of the roles %s", role, strings.Join(slices.Sorted(maps.Keys(Roles)), ", "))
+}
+
+// Rights are what the user may do.
+func (user *User) Rights() Rights { return Rights{role: Roles[user.Role], own: user.Lists} }
+
+// Add makes a new identity.
+func (u *Users) Add(name string, user User) error {
+	return u.edit(func(t table) error {
+		if _, ok := t.Users[name]; ok {
+			return ErrUserExists
+		}
+		t.Users[name] = user
+		return nil
+	})
+}
+
+// Update changes an identity that is there.
+func (u *Users) Update(name string, change func(*User)) error {
+	return u.edit(func(t table) error {
+		user, ok := t.Users[name]
+		if !ok {
+			return ErrNoUser
+		}
+		change(&user)
+		t.Users[name] = user
+		return nil
+	})
+}
+
+// Change applies change to the identity of a name, which is made if it is not there. Returning false
+// removes it.
+func (u *Users) Change(name string, change func(*User) (keep bool)) error {
+	return u.edit(func(t table) error {
+		user := t.Users[name]
+		if change(&user) {
+			t.Users[name] = user
+		} else {
+			delete(t.Users, name)
+		}
+		return nil
+	})
+}
+
+// edit replaces the file by what change makes of it. What could not be read again is not written.
+func (u *Users) edit(change func(table) error) error {
 	unlock, err := u.lock()
 	if err != nil {
 		return fmt.Errorf("lock %s: %w", u.Path, err)
 	}
 	defer unlock()
-	t, err := u.read()
+	p, err := u.load()
+	if errors.Is(err, fs.ErrNotExist) {
+		p, err = parsed{table: table{Users: map[string]User{}}}, nil
+	}
 	if err != nil {
 		return err
 	}
-	l := t.Users[name]
-	if change(&l) {
-		t.Users[name] = l
-	} else {
-		delete(t.Users, name)
+	t := p.table
+	if err := change(t); err != nil {
+		return err
 	}
 	var b bytes.Buffer
 	b.WriteString("# Who may do what; changed by \"barback user\".\n")
 	if err := toml.NewEncoder(&b).Encode(t); err != nil {
 		return err
 	}
+	if _, err := u.parse(b.Bytes()); err != nil {
+		return err
+	}
 	return durable.WriteFile(u.Path, b.Bytes(), mode)
 }
 
-func (u Users) lock() (unlock func(), err error) {
+func (u *Users) lock() (unlock func(), err error) {
 	path := filepath.Join(filepath.Dir(u.Path), "users.lock")
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, mode) // #nosec G304 -- beside users.toml
-	if err != nil {
-		return nil, err
-	}
-	if err := errors.Join(durable.Own(f), f.Close()); err != nil {
+	if err := own(path); err != nil {
 		return nil, err
 	}
 	l := flock.New(path)
 	return func() { _ = l.Unlock() }, l.Lock()
+}
+
+// own makes a file that is not there, for the owner of the directory.
+func own(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, mode) // #nosec G304 -- in our own directory
+	if err != nil {
+		return err
+	}
+	return errors.Join(durable.Own(f), f.Close())
 }
 
 // ValidName reports whether name can stand for an identity: what Apache vouches for is

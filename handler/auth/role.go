@@ -1,0 +1,46 @@
+package auth
+
+import "slices"
+
+// Roles are named lists of permissions. What a role leaves out, users.toml can add.
+var Roles = map[string]Lists{
+	// Looks at everything but at who may what and who did what. A GET of barmanapi's dialect runs
+	// commands: it is not looking.
+	"viewer": {Access: []string{"GET *"}, Deny: []string{"users", "tokens", "audit", "auth", "config", "history", "barman"}},
+	// Besides, starts operations, cancels them and tries them again. A change of Barman's own
+	// configuration is an administrator's.
+	"operator": {
+		Access: []string{"GET *", "POST servers/*/operations", "POST operations"},
+		Deny:   []string{"users", "tokens", "audit", "auth", "config", "history", "barman", "POST operations/config_update"},
+	},
+	"admin": {Access: []string{"*"}},
+}
+
+// Self is the permission to make, see and revoke one's own tokens. Everybody who is known has
+// it, as a token can do no more than who makes it; "deny tokens" takes it away.
+const Self = "tokens/self"
+
+// Administrative reports whether a permission is about who may what. Whoever is not known never
+// has it, whatever anonymous is allowed: "*" is meant to open Barman, not barback.
+func Administrative(name string) bool {
+	return covers("users", "", name) || covers("tokens", "", name) || covers("audit", "", name)
+}
+
+// Rights are what one request may do.
+type Rights struct {
+	role, own Lists
+	known     bool
+	scope     []string // of a token: patterns that narrow the rest; nil: all of it
+}
+
+// May reports whether the request may do with method what name stands for.
+func (r Rights) May(method, name string) bool {
+	covers := func(pattern string) bool { return covers(pattern, method, name) }
+	if !r.known && Administrative(name) {
+		return false
+	}
+	if r.scope != nil && !slices.ContainsFunc(r.scope, covers) || slices.ContainsFunc(r.own.Deny, covers) {
+		return false
+	}
+	return r.known && name == Self || r.role.May(method, name) || slices.ContainsFunc(r.own.Access, covers)
+}
