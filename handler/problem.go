@@ -109,7 +109,7 @@ func classify(err error) (status int, slug, title string) {
 	case as[*auth.ThrottledError](err):
 		return http.StatusTooManyRequests, "too-many-failures", "Too many failed log-ins"
 	case as[*auth.BusyError](err):
-		return http.StatusServiceUnavailable, "busy", "Too much at once"
+		return http.StatusServiceUnavailable, "log-ins-busy", "Too many log-ins at once"
 	case as[*deniedError](err):
 		if d, _ := errors.AsType[*deniedError](err); d.who.Known {
 			return http.StatusForbidden, "forbidden", "Forbidden"

@@ -21,6 +21,7 @@ type logins struct {
 	mu       sync.Mutex
 	right    map[[sha256.Size]byte]time.Time // passwords that this process found right, hashed
 	key      [32]byte                        // of that hash
+	tidy     *time.Timer                     // gives the memory of hashing back, when there was none for a while
 }
 
 const (
@@ -32,6 +33,8 @@ const (
 	// rightFor and maxRight bound what a process remembers. A changed password has another hash, and is not remembered.
 	rightFor = 5 * time.Minute
 	maxRight = 256
+	// quiet is how long after the last password its 19 MiB go back to the system.
+	quiet = time.Second
 )
 
 // ErrPassword says no more than this, whatever was wrong.
@@ -105,8 +108,13 @@ func (l *logins) slot(known bool) (leave func(), err error) {
 		return nil, err
 	}
 	return func() {
-		debug.FreeOSMemory() // the next request may need none of the 19 MiB
 		unlock()
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.tidy == nil {
+			l.tidy = time.AfterFunc(quiet, debug.FreeOSMemory)
+		}
+		l.tidy.Reset(quiet)
 	}, nil
 }
 
