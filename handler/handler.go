@@ -52,6 +52,7 @@ const launchTimeout = 30 * time.Second
 type handler struct {
 	Config
 	router *httprouter.Router
+	table  []string // of the routes: "GET /servers"
 }
 
 // New builds the handler of all requests.
@@ -101,22 +102,29 @@ func (h *handler) routes() {
 }
 
 func (h *handler) get(path string, e endpoint) {
-	h.router.Handle(http.MethodGet, path, h.endpoint(e))
-	h.router.Handle(http.MethodHead, path, h.endpoint(e))
+	h.handle(http.MethodGet, path, h.endpoint(e))
 }
 
 // open registers what anybody may GET: who asks is not looked at before the endpoint wants to know.
 func (h *handler) open(path string, e endpoint) {
-	h.router.Handle(http.MethodGet, path, h.routed(e))
-	h.router.Handle(http.MethodHead, path, h.routed(e))
+	h.handle(http.MethodGet, path, h.routed(e))
 }
 
 func (h *handler) delete(path string, e endpoint) {
-	h.router.Handle(http.MethodDelete, path, h.endpoint(e))
+	h.handle(http.MethodDelete, path, h.endpoint(e))
+}
+
+// handle registers a route; what can be had by GET can be by HEAD.
+func (h *handler) handle(method, path string, e httprouter.Handle) {
+	h.table = append(h.table, method+" "+path)
+	h.router.Handle(method, path, e)
+	if method == http.MethodGet {
+		h.router.Handle(http.MethodHead, path, e)
+	}
 }
 
 func (h *handler) post(path string, e endpoint) {
-	h.router.Handle(http.MethodPost, path, h.endpoint(readable(e)))
+	h.handle(http.MethodPost, path, h.endpoint(readable(e)))
 }
 
 // readable is for what starts something: that the answer could be read is made sure before.
