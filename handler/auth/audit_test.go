@@ -144,6 +144,17 @@ func TestTell(t *testing.T) {
 	if n, tell := k.Tell("192.0.2.2", noon); n != 1 || !tell {
 		t.Errorf("the first refusal of another = %d, %v, want it told", n, tell)
 	}
+	k.logins.failures.must(t, noon, func(p *page) error {
+		e, at, err := p.find(&refusals, "")
+		if err != nil {
+			return err
+		}
+		e.n = 10_000
+		return p.put(e, at)
+	})
+	if n, tell := k.Tell("192.0.2.3", noon); n != 1 || tell {
+		t.Errorf("one of very many that are refused = %d, %v, want it not told", n, tell)
+	}
 	if n, tell := k.Tell("192.0.2.1", noon.Add(time.Hour)); n != 1 || !tell {
 		t.Errorf("a refusal after an hour of silence = %d, %v, want it told", n, tell)
 	}

@@ -183,15 +183,23 @@ func (p *page) look(c *counter, what string) (cell, error) {
 	return e, err
 }
 
-// count adds one to a thing, or sets it to 0.
-func (p *page) count(c *counter, what string, up bool) error {
+// more adds one to a thing and says how many there are.
+func (p *page) more(c *counter, what string) (int, error) {
 	e, at, err := p.find(c, what)
-	if err != nil || !up && e.n == 0 {
+	if err != nil {
+		return 0, err
+	}
+	e.n++
+	return int(e.n), p.put(e, at)
+}
+
+// none sets a thing to 0.
+func (p *page) none(c *counter, what string) error {
+	e, at, err := p.find(c, what)
+	if err != nil || e.n == 0 {
 		return err
 	}
-	if e.n++; !up {
-		e.n = 0
-	}
+	e.n = 0
 	return p.put(e, at)
 }
 

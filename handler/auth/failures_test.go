@@ -36,7 +36,7 @@ func (f *failures) waits(t testing.TB, c *counter, what string, now time.Time) (
 
 func (f *failures) fail(t testing.TB, c *counter, what string, now time.Time) {
 	t.Helper()
-	f.must(t, now, func(p *page) error { return p.count(c, what, true) })
+	f.must(t, now, func(p *page) error { _, err := p.more(c, what); return err })
 }
 
 func TestFailuresCostMoreAndMore(t *testing.T) {
@@ -69,7 +69,7 @@ func TestFailuresCostMoreAndMore(t *testing.T) {
 	for range 7 {
 		f.fail(t, &pairs, "cy", noon)
 	}
-	f.must(t, noon, func(p *page) error { return p.count(&pairs, "cy", false) })
+	f.must(t, noon, func(p *page) error { return p.none(&pairs, "cy") })
 	if got := f.waits(t, &pairs, "cy", noon); got != 0 {
 		t.Errorf("after a success the wait is %v, want nothing", got)
 	}
@@ -83,7 +83,7 @@ func TestASprayIsBounded(t *testing.T) {
 	}
 	f.must(t, noon, func(p *page) error {
 		for i := range 50_000 {
-			if err := p.count(&pairs, fmt.Sprint("sprayed ", i), true); err != nil {
+			if _, err := p.more(&pairs, fmt.Sprint("sprayed ", i)); err != nil {
 				return err
 			}
 		}
@@ -137,7 +137,7 @@ func TestFailuresFromManySidesAreAllCounted(t *testing.T) {
 		all.Go(func() {
 			other := &failures{f.path}
 			for range 25 {
-				if err := other.with(noon, func(p *page) error { return p.count(&pairs, "ann", true) }); err != nil {
+				if err := other.with(noon, func(p *page) error { _, err := p.more(&pairs, "ann"); return err }); err != nil {
 					t.Error(err)
 				}
 			}

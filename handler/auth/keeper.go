@@ -2,7 +2,6 @@ package auth
 
 import (
 	"errors"
-	"math/bits"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -174,21 +173,25 @@ func (k *Keeper) Remove(name string) error {
 	return k.Users.Change(name, func(*User) bool { return false })
 }
 
-// loudRefusals is how many refusals of one address are all told.
-const loudRefusals = 30
+// So many refusals are told: of one address, and of all together.
+const (
+	loudRefusals = 30
+	loudTogether = 10_000
+)
 
 // Tell says whether to write down one more refusal of somebody without a login, and how many there
-// were: the first of an address, and then each time that their number has doubled. A client that
-// is refused without end does not fill the disk.
+// were of that address: the first ones, and then each time that their number has doubled, until there were
+// none for a while. Clients that are refused without end do not fill the disk.
 func (k *Keeper) Tell(remote string, now time.Time) (n int, tell bool) {
-	err := k.logins.failures.with(now, func(p *page) error {
-		e, at, err := p.find(&refusals, prefix(remote))
-		if err != nil {
+	together := 0
+	err := k.logins.failures.with(now, func(p *page) (err error) {
+		if n, err = p.more(&refusals, prefix(remote)); err != nil || !loud(n, loudRefusals) {
 			return err
 		}
-		e.n++
-		n = int(e.n)
-		return p.put(e, at)
+		together, err = p.more(&refusals, "")
+		return err
 	})
-	return n, err != nil || n <= loudRefusals || bits.OnesCount(uint(n)) == 1 // #nosec G115 -- a count
+	return n, err != nil || loud(n, loudRefusals) && loud(together, loudTogether)
 }
+
+func loud(n, first int) bool { return n <= first || n&(n-1) == 0 }

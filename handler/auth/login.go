@@ -143,9 +143,12 @@ func (l *logins) admit(pair, address string, now time.Time) (known bool, err err
 func (l *logins) note(pair, address string, ok bool, now time.Time) error {
 	return l.failures.with(now, func(p *page) error {
 		if ok {
-			return errors.Join(p.count(&pairs, pair, false), p.count(&proven, pair, true))
+			_, err := p.more(&proven, pair)
+			return errors.Join(err, p.none(&pairs, pair))
 		}
-		return errors.Join(p.count(&pairs, pair, true), p.count(&addresses, address, true))
+		_, err1 := p.more(&pairs, pair)
+		_, err2 := p.more(&addresses, address)
+		return errors.Join(err1, err2)
 	})
 }
 

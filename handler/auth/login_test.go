@@ -121,7 +121,7 @@ func TestASprayStopsTheAddress(t *testing.T) {
 	}
 	k.logins.failures.must(t, noon, func(p *page) error {
 		for range 50 {
-			if err := p.count(&addresses, prefix(here), true); err != nil {
+			if _, err := p.more(&addresses, prefix(here)); err != nil {
 				return err
 			}
 		}
