@@ -51,6 +51,7 @@ install: ## install binary, configuration, units and recipes below DESTDIR
 	install -m 644 systemd/*.service systemd/*.socket systemd/*.timer $(DESTDIR)$(PREFIX)/lib/systemd/system
 	install -D -m 644 packaging/sysusers.d/barback.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d/barback.conf
 	install -D -m 644 packaging/tmpfiles.d/barback.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/barback.conf
+	install -D -m 644 packaging/logrotate.d/barback $(DESTDIR)/etc/logrotate.d/barback
 	install -m 644 apache/*.conf apache/README.md $(DESTDIR)$(PREFIX)/share/barback/apache
 	install -m 755 apache/barback.fcgi apache/barback.cgi $(DESTDIR)$(PREFIX)/share/barback/apache
 	install -m 644 apache/errors/* $(DESTDIR)$(PREFIX)/share/barback/errors
