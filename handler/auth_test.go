@@ -150,7 +150,7 @@ func TestTokensOverHTTP(t *testing.T) {
 	as("ann", "DELETE", "/tokens/"+id, "").want(404, "")
 
 	for body, says := range map[string]string{
-		`{"scope":[]}`: "/scope", `{"scope":["/x"]}`: "/scope/0", `{"expires":"soon"}`: "/expires", `{"scope":"*"}`: "body", `{"nmae":"x"}`: "nmae", `{"name":"a\nb"}`: "name", `[]`: "body", `{} {}`: "behind",
+		`{"scope":[]}`: "/scope", `{"scope":["/x"]}`: "/scope/0", `{"expires":"soon"}`: "/expires", `{"scope":"*"}`: "body", `{"nam":"x"}`: "nam", `{"name":"a\nb"}`: "name", `[]`: "body", `{} {}`: "behind",
 	} {
 		as("ann", "POST", "/tokens", body).want(400, says)
 	}

@@ -141,7 +141,7 @@ func classify(err error) (status int, slug, title string) {
 	case is(auth.ErrTokens):
 		return http.StatusConflict, "too-many-tokens", "Too many tokens"
 	case as[*auth.UnreadableError](err):
-		return http.StatusServiceUnavailable, "users-file", "The users file cannot be used"
+		return http.StatusServiceUnavailable, "users-file", "Users or log-ins cannot be read"
 	case as[*operation.UnusableError](err):
 		return http.StatusServiceUnavailable, "state-directory", "The state directory cannot be used"
 	case as[*barman.MissingError](err):

@@ -35,6 +35,9 @@ func checks(c config) []handler.Check {
 			if err == nil && len(users) == 0 {
 				return "nobody may do anything but GET /status yet: barback user add NAME --role admin", nil
 			}
+			if st, err := os.Stat(keeper.Users.Path); err == nil && st.Mode().Perm()&0o077 != 0 {
+				return "", fmt.Errorf("%s holds what passwords are made into, and others can read it: chmod 600", keeper.Users.Path)
+			}
 			n, err2 := keeper.CanLogIn()
 			say := fmt.Sprintf("%d in %s, of which %d can log in to barback itself", len(users), keeper.Users.Path, n)
 			if n == 0 {

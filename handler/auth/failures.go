@@ -55,6 +55,10 @@ const (
 	setSize   = ways * entrySize
 	headSize  = 64
 	keySize   = 32
+
+	// clockStep is how far the clock may be set back; what lies further in the future was written by
+	// a wrong clock, and would keep people out until then.
+	clockStep = time.Minute
 )
 
 var magic = []byte("barback failures 1\n")
@@ -78,7 +82,7 @@ func (t *failures) with(now time.Time, use func(*page) error) error {
 	if err := makeDirs(filepath.Dir(t.path)); err != nil {
 		return err
 	}
-	unlock, err := lockFile(t.path+".lock", lockWait)
+	unlock, err := lockFile(t.path + ".lock")
 	if err != nil {
 		return err
 	}
@@ -145,7 +149,8 @@ func (p *page) find(c *counter, what string) (cell, int64, error) {
 	worst, worth := 0, ^uint64(0)
 	for i := range ways {
 		e := cell{binary.BigEndian.Uint64(set[i*entrySize:]), binary.BigEndian.Uint32(set[i*entrySize+8:]), binary.BigEndian.Uint32(set[i*entrySize+12:])}
-		old := p.now.Sub(e.time()) > c.forget
+		age := p.now.Sub(e.time())
+		old := age > c.forget || age < -clockStep
 		if e.tag == tag {
 			if old {
 				e.n = 0
@@ -174,7 +179,7 @@ func (c *counter) wait(e cell, now time.Time) time.Duration {
 	if over := int64(e.n) - int64(c.free); over < 30 {
 		d = min(c.base<<over, c.most)
 	}
-	return max(0, e.time().Add(d).Sub(now))
+	return min(d, max(0, e.time().Add(d).Sub(now)))
 }
 
 // look is the state of a thing.

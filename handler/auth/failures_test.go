@@ -41,17 +41,17 @@ func (f *failures) fail(t testing.TB, c *counter, what string, now time.Time) {
 
 func TestFailuresCostMoreAndMore(t *testing.T) {
 	f := newFailures(t)
-	want := []time.Duration{0, 0, 0, 0, 0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900, 900}
+	want := []int{0, 0, 0, 0, 0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900, 900} // seconds
 	for n, w := range want {
-		if got := f.waits(t, &pairs, "ann", noon); got != w*time.Second {
-			t.Errorf("after %d failures the wait is %v, want %v", n, got, w*time.Second)
+		if got := f.waits(t, &pairs, "ann", noon); int(got.Seconds()) != w {
+			t.Errorf("after %d failures the wait is %v, want %d s", n, got, w)
 		}
 		f.fail(t, &pairs, "ann", noon)
 	}
 	for range 100 {
 		f.fail(t, &pairs, "ann", noon)
 	}
-	for after, w := range map[time.Duration]time.Duration{0: 15 * time.Minute, time.Minute: 14 * time.Minute, 15 * time.Minute: 0, -time.Hour: 75 * time.Minute} {
+	for after, w := range map[time.Duration]time.Duration{0: 15 * time.Minute, time.Minute: 14 * time.Minute, 15 * time.Minute: 0, -time.Second: 15 * time.Minute, -time.Hour: 0} {
 		if got := f.waits(t, &pairs, "ann", noon.Add(after)); got != w {
 			t.Errorf("%v later the wait is %v, want %v", after, got, w)
 		}

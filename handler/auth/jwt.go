@@ -75,7 +75,7 @@ func (k *Keys) Rotate() error {
 	if err := makeDirs(filepath.Dir(k.Path)); err != nil {
 		return err
 	}
-	unlock, err := lockFile(k.Path+".lock", lockWait)
+	unlock, err := lockFile(k.Path + ".lock")
 	if err != nil {
 		return err
 	}
@@ -110,7 +110,7 @@ func (k *Keys) first() ([]byte, error) {
 	if err := makeDirs(filepath.Dir(k.Path)); err != nil {
 		return nil, err
 	}
-	unlock, err := lockFile(k.Path+".lock", lockWait)
+	unlock, err := lockFile(k.Path + ".lock")
 	if err != nil {
 		return nil, err
 	}

@@ -25,8 +25,8 @@ func (e *BusyError) RetryAfter() time.Duration { return time.Second }
 const lockWait = 3 * time.Second
 
 // lockFile takes the lock of a file, which it makes.
-func lockFile(path string, limit time.Duration) (unlock func(), err error) {
-	return lockOneOf([]string{path}, limit, 2*time.Millisecond)
+func lockFile(path string) (unlock func(), err error) {
+	return lockOneOf([]string{path}, lockWait, 2*time.Millisecond)
 }
 
 // lockOneOf takes the first lock that is free. A process that dies gives it back.

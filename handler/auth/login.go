@@ -65,6 +65,17 @@ func newLogins(dir string) *logins {
 // in its way depends on which it is. Failures are looked up a second time when the turn to hash has
 // come: of a crowd that guesses together at most as many as there are slots are not counted yet.
 func (l *logins) check(name, remote, password, phc string, now time.Time) error {
+	err := l.look(name, remote, password, phc, now)
+	if _, throttled := errors.AsType[*ThrottledError](err); throttled || err == nil || errors.Is(err, ErrPassword) {
+		return err
+	}
+	if _, busy := errors.AsType[*BusyError](err); busy {
+		return err
+	}
+	return &UnreadableError{err}
+}
+
+func (l *logins) look(name, remote, password, phc string, now time.Time) error {
 	address := prefix(remote)
 	pair := name + "\x00" + address
 	known, err := l.admit(pair, address, now)

@@ -3,8 +3,11 @@ package auth
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -108,6 +111,39 @@ func TestGuessingIsThrottled(t *testing.T) {
 				t.Errorf("after the wait = %v, want the password looked at", err)
 			}
 		})
+	}
+}
+
+// A crowd that guesses at the same moment gets hardly more guesses than one who guesses alone.
+func TestACrowdIsCounted(t *testing.T) {
+	k := newKeeper(t)
+	var wrong atomic.Int32
+	var all sync.WaitGroup
+	for i := range 24 {
+		all.Go(func() {
+			err := another(k).Login("ann", fmt.Sprint("guess ", i), "192.0.2.1", noon)
+			if errors.Is(err, ErrPassword) {
+				wrong.Add(1)
+			} else if !throttled(err) && !busy(err) {
+				t.Errorf("a guess = %v, want it refused", err)
+			}
+		})
+	}
+	all.Wait()
+	if n := int(wrong.Load()); n > pairs.free+hashers-1 {
+		t.Errorf("%d of 24 guesses at once were looked at, want at most %d", n, pairs.free+hashers-1)
+	}
+}
+
+// A state directory that cannot be used lets nobody in, and says so.
+func TestLoginNeedsItsState(t *testing.T) {
+	k := newKeeper(t)
+	if err := os.WriteFile(k.logins.dir, nil, 0o600); err != nil { // where a folder belongs
+		t.Fatal(err)
+	}
+	err := k.Login("ann", annsPassword, "192.0.2.1", noon)
+	if e, ok := errors.AsType[*UnreadableError](err); !ok || !strings.Contains(e.Error(), k.logins.dir) {
+		t.Errorf("Login = %v, want an error that names %s", err, k.logins.dir)
 	}
 }
 

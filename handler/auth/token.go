@@ -63,7 +63,7 @@ func (s *Tokens) Create(t Token, now time.Time) (string, Token, error) {
 	if err := makeDirs(filepath.Dir(s.Dir), s.Dir); err != nil {
 		return "", t, err
 	}
-	unlock, err := lockFile(s.Dir+".lock", lockWait)
+	unlock, err := lockFile(s.Dir + ".lock")
 	if err != nil {
 		return "", t, err
 	}

@@ -51,10 +51,12 @@ type parsed struct {
 
 const mode = 0o600
 
-// UnreadableError says that nobody's rights are known: nobody is let in then.
+// UnreadableError says that nobody's rights, or who it is, can be known: nobody is let in then.
 type UnreadableError struct{ Err error }
 
-func (e *UnreadableError) Error() string { return "the users file cannot be used: " + e.Err.Error() }
+func (e *UnreadableError) Error() string {
+	return "the files of users and log-ins cannot be used: " + e.Err.Error()
+}
 func (e *UnreadableError) Unwrap() error { return e.Err }
 
 // The reasons why a user cannot be added, or changed.
