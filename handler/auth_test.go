@@ -85,6 +85,18 @@ func TestCredentials(t *testing.T) {
 	}
 }
 
+// GET /status is for everybody: it looks at no password, and so cannot be used to try some or to lock
+// somebody out.
+func TestStatusLooksAtNoPassword(t *testing.T) {
+	b := newBench(t, nil)
+	b.addUser("ann", auth.User{Role: "viewer"})
+	for range 20 {
+		b.ask("GET", "/status", "", "Authorization", basic("ann", "guess")).want(200, `"OK"`)
+	}
+	b.ask("GET", "/servers", "", "Authorization", basic("ann", password)).want(200, "")
+	b.ask("GET", "/status?deep=1", "", "Authorization", basic("ann", "guess")).want(401, "")
+}
+
 func TestThrottled(t *testing.T) {
 	b := newBench(t, nil)
 	b.addUser("bob", auth.User{Role: "viewer"})

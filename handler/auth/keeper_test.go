@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net/http"
@@ -261,6 +262,24 @@ func TestChangesAreSeenAtOnce(t *testing.T) {
 		if got, _, err := reader.Find("ann"); err != nil || got.Access[0] != want[0] {
 			t.Fatalf("after change %d another process reads %v, %v, want %v", n, got.Access, err, want)
 		}
+	}
+	st, err := os.Stat(u.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(u.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// In the same moment, of the same size, as a coarse clock has it.
+	if err := os.WriteFile(u.Path, bytes.Replace(text, []byte("a9"), []byte("b9"), 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chtimes(u.Path, st.ModTime(), st.ModTime()); err != nil {
+		t.Fatal(err)
+	}
+	if got, _, err := reader.Find("ann"); err != nil || got.Access[0] != "b9" {
+		t.Errorf("after a change in the same moment another process reads %v, %v, want b9", got.Access, err)
 	}
 	past := time.Now().Add(-time.Hour)
 	if err := os.Chtimes(u.Path, past, past); err != nil {

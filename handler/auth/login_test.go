@@ -135,6 +135,27 @@ func TestACrowdIsCounted(t *testing.T) {
 	}
 }
 
+// A process looks at a password once: whoever polls with one does not hash it each time.
+func TestAPasswordIsRemembered(t *testing.T) {
+	k := newKeeper(t)
+	if err := k.Login("ann", annsPassword, "192.0.2.1", noon); err != nil {
+		t.Fatal(err)
+	}
+	for _, slot := range []string{"hash.0", "hash.1", "hash.known"} {
+		l := flock.New(filepath.Join(k.logins.dir, slot))
+		if got, err := l.TryLock(); !got || err != nil {
+			t.Fatalf("%s: %v, %v", slot, got, err)
+		}
+		defer func() { _ = l.Unlock() }()
+	}
+	if err := k.Login("ann", annsPassword, "192.0.2.1", noon.Add(time.Minute)); err != nil {
+		t.Errorf("the same password a minute later = %v, want no error, and nothing hashed", err)
+	}
+	if err := k.Login("ann", annsPassword, "192.0.2.1", noon.Add(time.Hour)); !busy(err) {
+		t.Errorf("the same password an hour later = %v, want it hashed", err)
+	}
+}
+
 // A state directory that cannot be used lets nobody in, and says so.
 func TestLoginNeedsItsState(t *testing.T) {
 	k := newKeeper(t)
