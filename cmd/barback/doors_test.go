@@ -173,7 +173,7 @@ func answers(t *testing.T, c client) {
 		{"too large", "POST", "/servers/pg-one/operations", big, nil, 413, "max_body"},
 		{"not in JSON", "GET", "/servers", "", []string{"Accept", "text/html"}, 406, "application/json"},
 		{"Barman cannot", "POST", "/servers/pg-one/operations", `{"type":"config_switch","reset":true}`, nil, 501, "3.10"},
-		{"a password nobody can check", "GET", "/servers", "", []string{"Authorization", "Basic eDp5"}, 401, "Authorization"},
+		{"a token that is none", "GET", "/servers", "", []string{"Authorization", "Bearer x"}, 401, "not valid"},
 	}
 	for _, tc := range cases {
 		t.Run(tc.name, func(t *testing.T) {
