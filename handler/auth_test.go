@@ -332,7 +332,7 @@ func TestRolesOverHTTP(t *testing.T) {
 		viewer, operator, admin int
 	}{
 		{"GET", "/", "", 200, 200, 200}, {"GET", "/version", "", 200, 200, 200}, {"GET", "/status?deep=1", "", 200, 200, 200}, {"GET", "/servers", "", 200, 200, 200},
-		{"GET", "/operations", "", 200, 200, 200}, {"GET", "/servers/pg-one/operations", "", 200, 200, 200}, {"GET", one, "", 200, 200, 200}, {"GET", one + "/output", "", 200, 200, 200},
+		{"GET", "/diagnose", "", 200, 200, 200}, {"GET", "/operations", "", 200, 200, 200}, {"GET", "/servers/pg-one/operations", "", 200, 200, 200}, {"GET", one, "", 200, 200, 200}, {"GET", one + "/output", "", 200, 200, 200},
 		{"POST", "/servers/pg-one/operations", backup, 403, 202, 202}, {"POST", one + "/retry", "", 403, 409, 409}, {"POST", one + "/cancel", "", 403, 202, 202},
 		{"POST", "/operations", `{"type":"config_update","changes":[{}]}`, 403, 403, 400},
 		{"GET", "/users", "", 403, 403, 200}, {"POST", "/users", `{}`, 403, 403, 400}, {"GET", "/users/admin", "", 403, 403, 200}, {"POST", "/users/x", `{}`, 403, 403, 404}, {"DELETE", "/users/x", "", 403, 403, 404},

@@ -52,9 +52,19 @@ func FromContext(ctx context.Context) Identity {
 	return Identity{Name: Anonymous, How: ByNobody}
 }
 
+type remoteKey struct{}
+
+// WithRemote notes the address that a proxy vouches for. Doors call it, nobody else.
+func WithRemote(ctx context.Context, address string) context.Context {
+	return context.WithValue(ctx, remoteKey{}, address)
+}
+
 // Remote is where a request comes from, as far as the door knows: an IP address, or the
 // user at the other end of a Unix socket.
 func Remote(r *http.Request) string {
+	if address, _ := r.Context().Value(remoteKey{}).(string); address != "" {
+		return address
+	}
 	if p, ok := PeerFrom(r.Context()); ok {
 		return p.String()
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"net/netip"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -19,18 +21,31 @@ type Proxy struct {
 }
 
 // vouched notes the user that the proxy names. Of a name that came twice, one may be a client's own:
-// neither is believed.
+// neither is believed. It is believed as to where a request comes from, too.
 func (p Proxy) vouched(h http.Handler) http.Handler {
 	if p.Header == "" {
 		return h
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		peer, ok := auth.PeerFrom(r.Context())
-		if names := r.Header.Values(p.Header); ok && peer.UID == p.UID && len(names) == 1 {
-			r = r.WithContext(auth.NewContext(r.Context(), names[0]))
+		if peer, ok := auth.PeerFrom(r.Context()); ok && peer.UID == p.UID {
+			ctx := auth.WithRemote(r.Context(), client(r.Header))
+			if names := r.Header.Values(p.Header); len(names) == 1 {
+				ctx = auth.NewContext(ctx, names[0])
+			}
+			r = r.WithContext(ctx)
 		}
 		h.ServeHTTP(w, r)
 	})
+}
+
+// client is the address that the proxy saw: it puts it behind what a client may have sent itself.
+func client(h http.Header) string {
+	list := strings.Split(strings.Join(h.Values("X-Forwarded-For"), ","), ",")
+	a, err := netip.ParseAddr(strings.TrimSpace(list[len(list)-1]))
+	if err != nil {
+		return ""
+	}
+	return a.String()
 }
 
 // withPeer notes who connected, where the kernel knows it (http.Server.ConnContext).

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -76,5 +77,31 @@ func TestProxyIsBelieved(t *testing.T) {
 				t.Errorf("with %q the user is %q, want %q", tc.header, got, tc.want)
 			}
 		})
+	}
+}
+
+func TestTheClientOfAProxy(t *testing.T) {
+	for forwarded, want := range map[string]string{
+		"": "", "192.0.2.1": "192.0.2.1", "203.0.113.9, 192.0.2.1": "192.0.2.1", "203.0.113.9,2001:db8::1": "2001:db8::1", "unknown": "", "192.0.2.1, ": "", "192.0.2.1:80": "",
+	} {
+		if got := client(http.Header{"X-Forwarded-For": {forwarded}}); got != want {
+			t.Errorf("with X-Forwarded-For: %s the client is %q, want %q", forwarded, got, want)
+		}
+	}
+	if got := client(http.Header{"X-Forwarded-For": {"203.0.113.9", "192.0.2.1"}}); got != "192.0.2.1" {
+		t.Errorf("of two headers the client is %q, want the last one's", got)
+	}
+	asked := func(peer uint32) (remote string) {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Header.Set("X-Forwarded-For", "192.0.2.7")
+		h := Proxy{"X-Remote-User", 33}.vouched(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { remote = auth.Remote(r) }))
+		h.ServeHTTP(httptest.NewRecorder(), r.WithContext(auth.WithPeer(r.Context(), auth.Peer{UID: peer})))
+		return remote
+	}
+	if got := asked(33); got != "192.0.2.7" {
+		t.Errorf("a request through the proxy comes from %q, want 192.0.2.7", got)
+	}
+	if got := asked(1000); got != "uid:1000" {
+		t.Errorf("somebody else's request with that header comes from %q, want uid:1000", got)
 	}
 }
