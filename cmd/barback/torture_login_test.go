@@ -78,10 +78,12 @@ func TestTortureLogin(t *testing.T) {
 	if s.codes["429"] == 0 || s.codes["401"] == 0 || s.codes["401"] > s.codes["429"] && each > 100 {
 		t.Errorf("the guesses were answered %v, want some looked at and most not", s.codes)
 	}
+	most := 0
 	for _, cmd := range servers {
-		if peak := peakMemory(t, cmd.Process.Pid); peak > 160<<10 {
-			t.Errorf("a serving process took %d KiB at its peak, want at most 160 MiB", peak)
-		}
+		most = max(most, peakMemory(t, cmd.Process.Pid))
+	}
+	if t.Logf("a serving process took at most %d KiB", most); most > 160<<10 {
+		t.Errorf("a serving process took %d KiB at its peak, want at most 160 MiB", most)
 	}
 	files, size := 0, int64(0)
 	err := filepath.WalkDir(l.state+"/auth", func(_ string, d fs.DirEntry, err error) error {

@@ -3,6 +3,7 @@ package auth
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -326,5 +327,29 @@ func TestCanLogIn(t *testing.T) {
 	}
 	if list, err := k.Tokens.List("bob"); err != nil || len(list) != 0 {
 		t.Errorf("the tokens of a removed user are %v, %v, want none", list, err)
+	}
+}
+
+// What a request costs before it is looked at.
+func BenchmarkIdentify(b *testing.B) {
+	k := newKeeper(b)
+	past := time.Now().Add(-time.Hour)
+	if err := os.Chtimes(k.Users.Path, past, past); err != nil {
+		b.Fatal(err)
+	}
+	token, _ := k.Tokens.must(b, Token{User: "ann"})
+	r := httptest.NewRequest("GET", "/servers", nil)
+	for name, header := range map[string]string{"token": "Bearer " + token, "password": "Basic " + base64.StdEncoding.EncodeToString([]byte("ann:"+annsPassword)), "anonymous": ""} {
+		b.Run(name, func(b *testing.B) {
+			r.Header.Del("Authorization")
+			if header != "" {
+				r.Header.Set("Authorization", header)
+			}
+			for b.Loop() {
+				if _, _, err := k.Identify(r, noon); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
