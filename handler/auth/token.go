@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 
@@ -24,7 +25,11 @@ import (
 // Tokens are the tokens that were given out, one file for each, named by its SHA-256: a token is looked
 // up by opening one file, and revoked in every process at once by removing it. Its time of last use is
 // the time of the file, which needs neither a lock nor a write that could fail halfway.
-type Tokens struct{ Dir string }
+type Tokens struct {
+	Dir  string
+	mu   sync.Mutex
+	seen map[string]seen // by digest
+}
 
 // Token is what is known of a token. The token itself is known to whom it was given alone.
 type Token struct {
@@ -124,7 +129,7 @@ func (s *Tokens) Find(secret string, now time.Time) (Token, error) {
 		return Token{}, ErrNoToken
 	}
 	path := filepath.Join(s.Dir, digest(secret))
-	t, err := load(path)
+	t, err := s.look(path)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && t.expired(now) {
 		return Token{}, ErrNoToken
 	}

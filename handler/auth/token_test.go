@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
@@ -158,6 +159,38 @@ func TestTokensThatCannotBe(t *testing.T) {
 	if list, _ := s.List("ann"); len(list) != 1 {
 		t.Errorf("%d tokens are left, want the new one alone", len(list))
 	}
+}
+
+// What a process has read of a token holds as long as the file, and not longer.
+func TestTokensThatWereSeen(t *testing.T) {
+	s := newTokens(t)
+	secret, _ := s.must(t, Token{User: "ann"})
+	path := filepath.Join(s.Dir, digest(secret))
+	find := func(want string) {
+		t.Helper()
+		tok, err := s.Find(secret, noon.Add(time.Hour))
+		if got := tok.User; got != want || (err == nil) != (want != "") {
+			t.Errorf("Find = %q, %v, want %q", got, err, want)
+		}
+	}
+	find("ann") // notes its use
+	find("ann")
+	long := s.seen[digest(secret)]
+	long.read, long.User = long.read.Add(time.Hour), "remembered" // as if the file had been old when it was read
+	s.seen[digest(secret)] = long
+	find("remembered")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, bytes.Replace(text, []byte("ann"), []byte("eve"), 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	find("eve")
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	find("")
 }
 
 // A damaged file opens nothing and is in nobody's way.
