@@ -28,8 +28,8 @@ func (h *handler) audit(r *request, status int) {
 		return
 	}
 	e := auth.Entry{
-		Time: time.Now().UTC(), RequestID: r.id, Identity: r.who.Name, How: r.who.How, Remote: auth.Remote(r.Request), Method: r.Method, Path: r.URL.Path,
-		Permission: r.permission, Server: r.params.ByName("server"), Target: r.target, Status: status, Result: r.refused,
+		Time: time.Now().UTC(), RequestID: r.id, Identity: Shown(r.who.Name), How: r.who.How, Remote: auth.Remote(r.Request), Method: r.Method, Path: maskPath(r.asked),
+		Permission: Shown(r.permission), Server: Shown(r.params.ByName("server")), Target: Shown(r.target), Status: status, Result: r.refused,
 	}
 	if e.Result == "" {
 		e.Result = "ok"

@@ -73,7 +73,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, raw *http.Request) {
 			h.Log.WithFields(logrus.Fields{"request": r.id, "panic": fmt.Sprint(p), "stack": string(debug.Stack())}).Error("request panicked")
 			h.problem(rec, r, fmt.Errorf("panic: %v", p))
 		}
-		h.Log.WithFields(logrus.Fields{"request": r.id, "method": raw.Method, "path": raw.URL.Path, "remote": auth.Remote(raw), "status": rec.status,
+		h.Log.WithFields(logrus.Fields{"request": r.id, "method": raw.Method, "path": maskPath(r.asked), "remote": auth.Remote(raw), "status": rec.status,
 			"user": r.who.Name, "seconds": time.Since(start).Seconds()}).Info("request")
 		h.audit(r, rec.status)
 	}()
@@ -159,9 +159,9 @@ func (h *handler) path(r *http.Request) (string, error) {
 
 var goodRequestID = regexp.MustCompile(`^[A-Za-z0-9._@-]{1,64}$`)
 
-// requestID takes a client's ID if it is harmless in a log, else makes one.
+// requestID takes a client's ID if it is harmless in a log and no token, else makes one.
 func requestID(r *http.Request) string {
-	if id := r.Header.Get("X-Request-Id"); goodRequestID.MatchString(id) {
+	if id := r.Header.Get("X-Request-Id"); goodRequestID.MatchString(id) && mask(id) == id {
 		return id
 	}
 	return strings.ToLower(rand.Text()[:16])

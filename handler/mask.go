@@ -3,34 +3,99 @@ package handler
 import (
 	"bytes"
 	"encoding/json"
+	"net/url"
 	"regexp"
 	"strings"
+	"unicode"
+
+	"barback/handler/auth"
 )
 
-// secrets are the spellings of a password in PostgreSQL's connection strings: key=value, quoted or
-// not, with backslashes, and URI (libpq, "Connection Strings"); other URLs, as in hook scripts, hide
-// theirs in the same way.
-var secrets = []struct {
-	re   *regexp.Regexp
-	with string
-}{
-	{regexp.MustCompile(`(?i)(password\s*=\s*)('(?:\\.|[^'\\])*(?:'|$)|(?:\\.|[^\s\\])+)`), "${1}*REDACTED*"},
-	{regexp.MustCompile(`(://[^:@/\s]*:)[^@/\s]*@`), "${1}*REDACTED*@"},
+// value is what stands behind the name of a secret: in quotes, as libpq and shells have them, or up to the next blank.
+// What follows a closing quote at once goes with it.
+const value = `(?:'(?:\\.|[^'\\])*(?:'|$)|"(?:\\.|[^"\\])*(?:"|$))(?:\\.|[^\s\\])*|(?:\\.|[^\s\\])+`
+
+// names are what secrets are called in connection strings, environments, URLs and configurations. The page_token
+// of a list is none.
+const names = `(?:pass(?:word|wd|phrase)|secret\w*|(?:access|account|api|customer|private|shared|storage)[_-]?key|signature|\bsig|` +
+	`\b(?:(?:access|api|auth|aws_session|bearer|id|refresh|sas|security|session|x-amz-security)[_-]?)?token)`
+
+// secrets are the spellings of what must not be told; each leaves what its groups matched. Passwords in
+// PostgreSQL's connection strings are key=value or in a URI (libpq, "Connection Strings"); hook scripts hold other
+// URLs, headers and options of programs.
+var secrets = []*regexp.Regexp{
+	regexp.MustCompile(`(?s)(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)`),
+	regexp.MustCompile(`(?i)(passphrase_command["']?\s*[=:]\s*)[^\n]+`), // often "echo" and the passphrase
+	regexp.MustCompile(`(?i)(authorization["']?\s*[=:]\s*["']?(?:[a-z]+[ \t]+)?)[^\s"',]+`),
+	regexp.MustCompile(`(?i)(\b(?:bearer|barman) +)[a-z0-9._~+/=-]{16,}`),
+	regexp.MustCompile(`(\beyJ)[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?`), // a JSON Web Token
+	regexp.MustCompile(`(\b` + auth.TokenPrefix + `)[a-z2-7]{20,}`),
+	regexp.MustCompile(`(?is)(` + names + `["']?\s*=\s*)(?:` + value + `)`),
+	regexp.MustCompile(`(?is)(` + names + `["']\s*:\s*)(?:` + value + `)`), // an object that is no JSON, such as Python's
+	regexp.MustCompile(`(?is)(--?[a-z0-9-]*` + names + `[ \t]+)(?:` + value + `)`),
+	regexp.MustCompile(`(?is)(\bsshpass\s+-p\s*|(?:^|\s)(?:-u|--user|--proxy-user)[ =]?[^\s:/]+:)(?:` + value + `)`),
+	regexp.MustCompile(`(://[^:@/\s]*:)[^/\s]*(@)`),
 }
 
-// mask hides passwords in text that goes to a client. Text that is JSON is taken apart for it, as
-// there a password may be escaped in many ways.
+const redacted = "*REDACTED*"
+
+// mask hides secrets in text that goes to a client or a log. Text that is JSON is taken apart for it, as
+// there a secret may be escaped in many ways.
 func mask(s string) string {
-	if s != "" && strings.ContainsRune(`{["`, rune(s[0])) {
+	if !strings.ContainsAny(s, "=: ") && !strings.Contains(s, "eyJ") && !strings.Contains(s, auth.TokenPrefix) {
+		return s
+	}
+	if strings.ContainsRune(`{["`, rune(s[0])) {
 		if masked, ok := maskDocument([]byte(s)); ok {
 			return string(masked)
 		}
 	}
-	for _, secret := range secrets {
-		s = secret.re.ReplaceAllString(s, secret.with)
+	for _, re := range secrets {
+		s = re.ReplaceAllString(s, "${1}"+redacted+"${2}")
 	}
 	return s
 }
+
+// maskMessage cuts text off where a secret begins: an error may quote what a client sent, and in
+// quoted text nobody can tell where a secret ends.
+func maskMessage(s string) string {
+	cut := len(s)
+	for _, re := range secrets {
+		if m := re.FindStringSubmatchIndex(s); m != nil {
+			cut = min(cut, m[3])
+		}
+	}
+	if cut == len(s) {
+		return s
+	}
+	return s[:cut] + redacted + " (what follows is left out, as it may be secret)"
+}
+
+// maskPath is mask for the path of a URL.
+func maskPath(escaped string) string {
+	path, err := url.PathUnescape(escaped)
+	if err != nil {
+		return escaped
+	}
+	if masked := mask(path); masked != path {
+		return (&url.URL{Path: masked}).EscapedPath()
+	}
+	return escaped
+}
+
+// Shown is text as a log may hold it: without secrets, and without what a terminal would obey or
+// show somewhere else, such as C1 control characters and those that turn the direction of writing.
+func Shown(s string) string {
+	return strings.Map(func(c rune) rune {
+		if c == '\n' || c == '\t' || unicode.IsPrint(c) {
+			return c
+		}
+		return unicode.ReplacementChar
+	}, mask(s))
+}
+
+// ShownError is Shown for an error.
+func ShownError(err error) string { return Shown(maskMessage(err.Error())) }
 
 // maskJSON is a request without its passwords; null if there is none.
 func maskJSON(raw json.RawMessage) json.RawMessage {
@@ -54,7 +119,8 @@ func maskDocument(raw []byte) (json.RawMessage, bool) {
 	return bytes.TrimSpace(b.Bytes()), err == nil
 }
 
-var secretName = regexp.MustCompile(`(?i)password|passphrase$|secret|sse_customer_key$`)
+// secretName is a member whose whole value is secret. page_token is none.
+var secretName = regexp.MustCompile(`(?i)password|passwd|passphrase|secret|authorization|` + names + `$`)
 
 func maskValue(v any) any {
 	switch v := v.(type) {
@@ -65,13 +131,30 @@ func maskValue(v any) any {
 			v[i] = maskValue(v[i])
 		}
 	case map[string]any:
-		for name := range v {
-			if _, text := v[name].(string); text && secretName.MatchString(name) {
-				v[name] = "*REDACTED*"
+		masked := make(map[string]any, len(v))
+		for name, value := range v {
+			if secretName.MatchString(name) {
+				masked[mask(name)] = hide(value)
 			} else {
-				v[name] = maskValue(v[name])
+				masked[mask(name)] = maskValue(value)
 			}
 		}
+		return masked
 	}
 	return v
+}
+
+// hide masks what a member holds whose name says that it is secret. An object is no secret: a server may be
+// called "password-db".
+func hide(v any) any {
+	switch v := v.(type) {
+	case string, json.Number:
+		return redacted
+	case []any:
+		for i := range v {
+			v[i] = hide(v[i])
+		}
+		return v
+	}
+	return maskValue(v)
 }

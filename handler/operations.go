@@ -133,12 +133,16 @@ func (h *handler) view(op operation.Operation) view {
 	for i, arg := range command {
 		command[i] = mask(arg)
 	}
+	failure := op.Error
+	if failure != nil {
+		failure = &operation.Failure{Title: failure.Title, Detail: maskMessage(failure.Detail)}
+	}
 	printed := h.Records.OutputBytes(op.ID)
 	return view{
 		ID: op.ID.Name(), Status: op.State.Status(), State: op.State, Type: op.Type, Server: optional(op.Server),
 		CreatedAt: op.CreatedAt, StartedAt: when(op.StartedAt), EndedAt: when(op.EndedAt),
 		RequestedBy: op.RequestedBy, RequestID: op.RequestID, Request: maskJSON(op.Request), Command: command,
-		ExitCode: op.ExitCode, Error: op.Error, Result: op.Result,
+		ExitCode: op.ExitCode, Error: failure, Result: op.Result,
 		Output: outputView{printed, op.Omitted(printed), op.OutputLost, self + "/output"},
 		Cancel: op.Cancel, Progress: h.progress(op),
 		Links: linksView{"self": self, "output": self + "/output", "cancel": self + "/cancel", "retry": self + "/retry", "operations": h.operationsPath(op.Server)},

@@ -197,12 +197,15 @@ func (h *handler) problem(w http.ResponseWriter, r *request, err error) {
 		log.Error("request refused")
 	}
 	r.refused = slug
+	detail = maskMessage(detail)
 	p := problem{
-		Type: "urn:barback:" + slug, Title: title, Status: status, Detail: detail, Instance: r.asked, RequestID: r.id,
+		Type: "urn:barback:" + slug, Title: title, Status: status, Detail: detail, Instance: maskPath(r.asked), RequestID: r.id,
 		Error: fmt.Sprintf("%d %s: %s", status, http.StatusText(status), detail),
 	}
 	if e, ok := errors.AsType[*barman.InvalidError](err); ok {
-		p.Errors = e.Fields
+		for _, f := range e.Fields {
+			p.Errors = append(p.Errors, barman.Field{Pointer: maskMessage(f.Pointer), Detail: maskMessage(f.Detail)})
+		}
 	}
 	if e, ok := errors.AsType[*operation.ConflictError](err); ok {
 		p.Conflicting = string(e.ID)

@@ -54,7 +54,7 @@ func (h *handler) servers(w http.ResponseWriter, r *request) error {
 }
 
 func (h *handler) serverView(s barman.Overview, active []operation.Operation) serverView {
-	v := serverView{Name: s.Name, Description: s.Description, Active: s.Active, Passive: s.Passive, Running: []string{},
+	v := serverView{Name: s.Name, Description: mask(s.Description), Active: s.Active, Passive: s.Passive, Running: []string{},
 		Links: linksView{"operations": h.operationsPath(s.Name)}}
 	if s.ActiveModel != "" {
 		v.ActiveModel = &s.ActiveModel
@@ -65,7 +65,7 @@ func (h *handler) serverView(s barman.Overview, active []operation.Operation) se
 		}
 	}
 	if s.Err != nil {
-		v.CatalogError = s.Err.Error()
+		v.CatalogError = maskMessage(s.Err.Error())
 	}
 	if s.Last != nil {
 		v.LastBackup = &backupView{ID: s.Last.ID, Status: s.Last.Status, EndTime: when(s.Last.EndTime)}

@@ -36,7 +36,8 @@ func (h *handler) status(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	checks, status, word := h.Checks(), http.StatusOK, "OK"
-	for _, c := range checks {
+	for i, c := range checks {
+		checks[i].Detail = maskMessage(c.Detail)
 		if !c.OK {
 			status, word = http.StatusServiceUnavailable, "FAILED"
 		}

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
+
+	"barback/handler"
 )
 
 // newLog is the one place that sets logrus up: JSON lines on standard error, where
@@ -13,11 +15,29 @@ import (
 func newLog(w io.Writer, level string) logrus.FieldLogger {
 	log := logrus.New()
 	log.SetOutput(w)
-	log.SetFormatter(&logrus.JSONFormatter{TimestampFormat: time.RFC3339Nano})
+	log.SetFormatter(&formatter{logrus.JSONFormatter{TimestampFormat: time.RFC3339Nano}})
 	if l, err := logLevel(level); err == nil {
 		log.SetLevel(l)
 	}
 	return log
+}
+
+// formatter keeps secrets out of the log, whoever wrote them into a field.
+type formatter struct{ logrus.JSONFormatter }
+
+// Format makes one line of e.
+func (f *formatter) Format(e *logrus.Entry) ([]byte, error) {
+	shown := e.Dup()
+	shown.Level, shown.Message, shown.Caller = e.Level, handler.Shown(e.Message), e.Caller
+	for name, value := range shown.Data {
+		switch v := value.(type) {
+		case string:
+			shown.Data[name] = handler.Shown(v)
+		case error:
+			shown.Data[name] = handler.ShownError(v)
+		}
+	}
+	return f.JSONFormatter.Format(shown)
 }
 
 func logLevel(s string) (logrus.Level, error) {
