@@ -1,0 +1,378 @@
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"barback/runner/barman"
+)
+
+// parameter is one place where a client can write something.
+type parameter struct {
+	name string
+	// kind of the operation whose body it stands in; empty: in no body.
+	kind string
+	// put writes JSON into a body, or text where none is.
+	put func(to map[string]any, v any)
+	// pointers to what a refusal may name: these, and what lies below.
+	pointers []string
+	good     []any // what has to be accepted
+}
+
+// bodies are requests that are accepted, to put values in.
+var bodies = map[string]map[string]any{
+	"backup":        {"type": "backup"},
+	"recovery":      {"type": "recovery", "backup_id": yardBackup, "destination_directory": "/nonexistent/a", "local": true},
+	"config_switch": {"type": "config_switch", "model_name": "m"},
+	"config_update": {"type": "config_update"},
+}
+
+func member(kind, name string, good ...any) parameter {
+	other := map[string]string{"local": "remote_ssh_command", "target": "remote_ssh_command", "reset": "model_name"}[name] // missing, where this one is null
+	return parameter{name: name, kind: kind, pointers: []string{"/" + name, "/" + cmp.Or(other, name)}, good: good, put: func(to map[string]any, v any) {
+		switch name { // what it excludes
+		case "remote_ssh_command", "target":
+			delete(to, "local")
+		case "reset":
+			delete(to, "model_name")
+		}
+		to[name] = v
+	}}
+}
+
+// change is a member of the one change of a config_update.
+func change(name string, good ...any) parameter {
+	return parameter{name: "changes/" + name, kind: "config_update", pointers: []string{"/changes/0/" + name, "/changes/0/scope"}, good: good, put: func(to map[string]any, v any) {
+		c := map[string]any{"scope": "server", "server_name": "pg-a", "compression": "gzip"}
+		if name == "model_name" {
+			c["scope"] = "model"
+			delete(c, "server_name")
+		}
+		c[name] = v
+		to["changes"] = []any{c}
+	}}
+}
+
+var (
+	counts     = []any{json.Number("7")}
+	parameters = []parameter{
+		member("backup", "type", "backup"),
+		member("backup", "name", "nightly", "a b: c@d"), member("backup", "reuse_backup", "link"), member("backup", "queue", true),
+		member("backup", "wait", true), member("backup", "immediate_checkpoint", true), member("backup", "jobs", counts...),
+		member("backup", "wait_timeout", counts...), member("backup", "bwlimit", counts...), member("backup", "retry_times", counts...), member("backup", "retry_sleep", counts...),
+		member("backup", "nobody-knows-it", "x"),
+		{name: "a member's name", kind: "backup", put: func(to map[string]any, v any) { to["x"+fmt.Sprint(v)] = "x" }, good: []any{"x"}},
+		member("recovery", "backup_id", "latest", yardBackup), member("recovery", "destination_directory", "/nonexistent/x", "/nonexistent/größe/a@b%+=:,-"),
+		member("recovery", "remote_ssh_command", "ssh h.invalid", "ssh -p 22 -l postgres -C -o BatchMode=yes h.invalid"),
+		member("recovery", "target", "prod"), member("recovery", "local", true), member("recovery", "overwrite", true),
+		member("recovery", "bwlimit", counts...), member("recovery", "jobs", counts...), member("recovery", "retry_times", counts...), member("recovery", "retry_sleep", counts...),
+		{name: "a tablespace's folder", kind: "tablespace", pointers: []string{"/tablespaces"}, put: func(to map[string]any, v any) { to["tablespaces"] = map[string]any{"ts": v} }, good: []any{"/nonexistent/ts"}},
+		{name: "a tablespace's name", kind: "tablespace", pointers: []string{"/tablespaces"}, put: func(to map[string]any, v any) {
+			to["tablespaces"] = map[string]any{"ts": "/nonexistent/ts", fmt.Sprint("x", v): "/nonexistent/y"}
+		}},
+		{name: "tablespaces", kind: "tablespace", pointers: []string{"/tablespaces"}, put: func(to map[string]any, v any) { to["tablespaces"] = v }},
+		member("config_switch", "model_name", "m2", "größe"), member("config_switch", "reset", true),
+		change("scope", "server"), change("server_name", "pg-b"), change("model_name", "m2"), change("compression", "lz4", "a b"), change("conninfo", "host=a user=b"),
+		{name: "changes", kind: "config_update", pointers: []string{"/changes"}, put: func(to map[string]any, v any) { to["changes"] = v }},
+		{name: "an option's name", kind: "config_update", pointers: []string{"/changes/0"}, put: func(to map[string]any, v any) {
+			to["changes"] = []any{map[string]any{"scope": "server", "server_name": "pg-a", fmt.Sprint("x", v): "x"}}
+		}},
+	}
+)
+
+// body is the request with v in p's place.
+func (p parameter) body(v any) map[string]any {
+	kind := p.kind
+	if kind == "tablespace" {
+		kind = "recovery"
+	}
+	to := maps.Clone(bodies[kind])
+	if kind == "config_update" {
+		to["changes"] = []any{map[string]any{"scope": "server", "server_name": "pg-a", "compression": "gzip"}}
+	}
+	if p.put != nil {
+		p.put(to, v)
+	}
+	return to
+}
+
+// server is whom the body goes to; empty: the instance.
+func (p parameter) server() string {
+	switch p.kind {
+	case "config_update":
+		return ""
+	case "tablespace":
+		return "pg-b"
+	}
+	return "pg-a"
+}
+
+// argv is what Barman has to be told for a body, read from the body alone. ok is false for a body
+// that no Barman may be started for.
+func (p parameter) argv(body map[string]any) (args []string, ok bool) {
+	w := &wanted{body: body, ok: true}
+	switch body["type"] {
+	case "backup":
+		w.args = []string{"backup"}
+		w.flags("wait", "immediate_checkpoint").numbers("jobs", "wait_timeout", "bwlimit", "retry_times", "retry_sleep").words("name", "reuse_backup")
+		return append(w.args, p.server()), w.ok
+	case "recovery":
+		w.args = []string{"recover"}
+		w.numbers("bwlimit", "jobs", "retry_times", "retry_sleep")
+		if spaces, _ := body["tablespaces"].(map[string]any); p.kind == "tablespace" && spaces["ts"] != nil {
+			w.args = append(w.args, fmt.Sprintf("--tablespace=ts:%v", spaces["ts"]))
+		}
+		if ssh, _ := body["remote_ssh_command"].(string); ssh != "" {
+			w.args = append(w.args, "--remote-ssh-command="+strings.Join(strings.Fields(ssh), " "))
+		} else if body["target"] == "prod" {
+			w.args = append(w.args, "--remote-ssh-command=ssh postgres@prod")
+		}
+		id, dest := fmt.Sprint(body["backup_id"]), body["destination_directory"]
+		if id == "latest" || id == "all" {
+			id = yardBackup
+		}
+		return append(w.args, p.server(), id, fmt.Sprint(dest)), w.ok && id == yardBackup
+	case "config_switch":
+		if reset, _ := body["reset"].(bool); reset {
+			return []string{"config-switch", "pg-a", "--reset"}, true
+		}
+		model, ok := body["model_name"].(string)
+		return []string{"config-switch", "pg-a", model}, ok
+	case "config_update":
+		doc, err := json.Marshal(body["changes"])
+		return []string{"config-update", string(doc)}, err == nil
+	}
+	return nil, false
+}
+
+// wanted collects the arguments that members stand for.
+type wanted struct {
+	body map[string]any
+	args []string
+	ok   bool
+}
+
+func (w *wanted) each(names []string, f func(name string, v any) (arg string, ok bool)) *wanted {
+	for _, name := range names {
+		if v, there := w.body[name]; there && v != nil {
+			arg, ok := f("--"+strings.ReplaceAll(name, "_", "-"), v)
+			if w.ok = w.ok && ok; arg != "" {
+				w.args = append(w.args, arg)
+			}
+		}
+	}
+	return w
+}
+
+func (w *wanted) flags(names ...string) *wanted {
+	return w.each(names, func(name string, v any) (string, bool) {
+		on, ok := v.(bool)
+		return map[bool]string{true: name}[on], ok
+	})
+}
+
+func (w *wanted) numbers(names ...string) *wanted {
+	return w.each(names, func(name string, v any) (string, bool) {
+		number, _ := v.(json.Number)
+		n, err := strconv.ParseInt(string(number), 10, 64)
+		return fmt.Sprintf("%s=%d", name, n), err == nil
+	})
+}
+
+func (w *wanted) words(names ...string) *wanted {
+	return w.each(names, func(name string, v any) (string, bool) {
+		s, ok := v.(string)
+		return name + "=" + s, ok
+	})
+}
+
+// TestInjection sends every value of the corpora in every place of a body. Either it is refused, with a pointer to
+// where it stands, and nothing is started; or what is started is exactly what was asked for, each value one
+// argument. By default it is a sample; BARBACK_TORTURE=1 sends all.
+func TestInjection(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(tortureSeed(t), 0))
+	n := newNoting(t)
+	bodyValues(t, n, rnd, n.url, times(4, 1000), func(parameter) bool { return true })
+	n.environs()
+	n.logs()
+}
+
+// bodyValues sends to url, of each parameter that is meant, what has to be accepted and so many others.
+func bodyValues(t *testing.T, n *noting, rnd *rand.Rand, url string, most int, meant func(parameter) bool) {
+	words, commands, raw := n.corpus("words"), n.corpus("commands"), n.corpus("json")
+	for _, p := range parameters {
+		if !meant(p) {
+			continue
+		}
+		var values []any
+		for _, w := range words {
+			values = append(values, w)
+		}
+		for _, w := range commands {
+			if p.name == "remote_ssh_command" {
+				values = append(values, w)
+			}
+		}
+		for _, r := range raw {
+			values = append(values, decoded(t, r))
+		}
+		rnd.Shuffle(len(values), func(i, j int) { values[i], values[j] = values[j], values[i] })
+		t.Run(p.kind+" "+p.name, func(t *testing.T) {
+			c := client{t, url}
+			for _, v := range p.good {
+				if !p.send(n, c, v) {
+					t.Errorf("%v in %s was refused, want it accepted: the test would test nothing", v, p.name)
+				}
+			}
+			for _, v := range values[:min(most, len(values))] {
+				p.send(n, c, v)
+			}
+		})
+	}
+}
+
+func decoded(t testing.TB, s string) (v any) {
+	t.Helper()
+	dec := json.NewDecoder(strings.NewReader(s))
+	dec.UseNumber()
+	if err := dec.Decode(&v); err != nil {
+		t.Fatalf("%s: %v", s, err)
+	}
+	return v
+}
+
+// send puts v in p's place, and holds what was started against what was asked for.
+func (p parameter) send(n *noting, c client, v any) (accepted bool) {
+	c.t.Helper()
+	body := p.body(v)
+	text, err := json.Marshal(body)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	path := "/operations"
+	if server := p.server(); server != "" {
+		path = "/servers/" + server + path
+	}
+	res := c.do("POST", path, string(text), "Prefer", "wait=20")
+	accepted = res.StatusCode == http.StatusAccepted
+	var why any
+	if accepted {
+		why = res.json(c.t)["error"]
+	} else {
+		p.refused(c.t, res, text)
+	}
+	p.started(n, c.t, body, text, accepted, fmt.Sprint(why))
+	return accepted
+}
+
+// refused holds a refusal to its form: it says where in the body the reason stands.
+func (p parameter) refused(t testing.TB, res reply, body []byte) {
+	t.Helper()
+	wellFormed(t, res)
+	switch res.StatusCode {
+	case http.StatusBadRequest, http.StatusUnprocessableEntity:
+	case http.StatusNotFound: // a backup that is not there
+		if p.name == "backup_id" {
+			return
+		}
+		fallthrough
+	default:
+		t.Errorf("POST %s = %d %s, want 202, 400 or 422", body, res.StatusCode, res.body)
+		return
+	}
+	list, _ := res.json(t)["errors"].([]any)
+	for _, e := range list {
+		at, _ := e.(map[string]any)["pointer"].(string)
+		if slices.ContainsFunc(p.pointers, func(p string) bool { return at == p || strings.HasPrefix(at, p+"/") }) {
+			return
+		}
+	}
+	t.Errorf("POST %s = %d %s, want a pointer to %v", body, res.StatusCode, res.body, p.pointers)
+}
+
+// started checks what ran because of a body.
+func (p parameter) started(n *noting, t testing.TB, body map[string]any, text []byte, accepted bool, why string) {
+	t.Helper()
+	args, ok := p.argv(body)
+	wantBarman, wantSSH := [][]string{append([]string{"-c", n.env["LAB_BARMAN_CONF"]}, args...)}, [][]string(nil)
+	looked := strings.Contains(why, "Destination refused") // there is something, and Barman does not come to it
+	if looked {
+		wantBarman = nil
+	}
+	switch {
+	case !accepted:
+		wantBarman = nil
+	case !ok:
+		t.Errorf("%s was accepted, want it refused", text)
+		return
+	}
+	for _, arg := range args {
+		if ssh, remote := strings.CutPrefix(arg, "--remote-ssh-command=ssh "); remote && accepted {
+			script := fmt.Sprintf("if test -e %[1]v; then ls -A %[1]v; fi", body["destination_directory"])
+			wantSSH = [][]string{append(strings.Fields(ssh), script), append(strings.Fields(ssh), "true")}
+		}
+	}
+	barman, ssh := n.ran()
+	slices.SortFunc(ssh, slices.Compare)
+	slices.SortFunc(wantSSH, slices.Compare)
+	same := func(a, b [][]string) bool { return slices.EqualFunc(a, b, slices.Equal) }
+	if !same(barman, wantBarman) || !same(ssh, wantSSH) {
+		t.Errorf("POST %s, accepted: %v (%s), started Barman %q and ssh %q, want %q and %q", text, accepted, why, barman, ssh, wantBarman, wantSSH)
+	}
+	n.alive(t, string(text))
+}
+
+// alive fails if something was done that nobody may do.
+func (n *noting) alive(t testing.TB, because string) {
+	t.Helper()
+	if os.Remove(n.canary()) == nil {
+		t.Errorf("%s ran what it holds", because)
+	}
+}
+
+// Every member that barback reads in a body of an operation stands in the table above, and every kind of
+// operation is among the bodies.
+func TestInjectionReachesEveryMember(t *testing.T) {
+	known := []string{"backup", "recover"} // Barman's commands, in front of the names
+	for _, p := range parameters {
+		known = append(known, strings.TrimPrefix(p.name, "changes/"))
+	}
+	sources, _ := filepath.Glob(root(t) + "/runner/barman/*.go")
+	reads := regexp.MustCompile(`r\.(?:get|text|number|flags|numbers)\((.*)`)
+	found := 0
+	for _, path := range sources {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasSuffix(path, "_test.go") {
+			continue
+		}
+		for _, call := range reads.FindAllStringSubmatch(string(text), -1) {
+			for _, m := range regexp.MustCompile(`"([a-z_]+)"`).FindAllStringSubmatch(call[1], -1) {
+				if found++; !slices.Contains(known, m[1]) {
+					t.Errorf("%s reads the member %q, and no test sends odd values in it", path, m[1])
+				}
+			}
+		}
+	}
+	if found < 20 {
+		t.Errorf("%d members were found in the sources, want all of them", found)
+	}
+	for _, k := range barman.Kinds {
+		if bodies[k.Name] == nil {
+			t.Errorf("no test sends odd values in a %s", k.Name)
+		}
+	}
+}
