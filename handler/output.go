@@ -49,8 +49,11 @@ func (h *handler) soFar(w http.ResponseWriter, r *request, op operation.Operatio
 	}
 	defer func() { _ = out.Close() }()
 	w.Header().Set("X-Output-End", strconv.FormatInt(out.End, 10))
-	ranged := &rangeWriter{ResponseWriter: w}
-	http.ServeContent(ranged, r.Request, "", time.Time{}, out)
+	ranged, unconditional := &rangeWriter{ResponseWriter: w}, r.Clone(r.Context())
+	for _, h := range []string{"If-Match", "If-None-Match", "If-Range"} { // an output that grows has no ETag
+		unconditional.Header.Del(h)
+	}
+	http.ServeContent(ranged, unconditional, "", time.Time{}, out)
 	if ranged.refused {
 		return errRange
 	}

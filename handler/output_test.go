@@ -165,3 +165,14 @@ func TestAnAnswerThatIsOvertaken(t *testing.T) {
 		t.Errorf("%d of %s bytes are sent, %d of them NULs, want the answer cut short", got, announced, bytes.Count(res.Body.Bytes(), []byte{0}))
 	}
 }
+
+// The output has no version that a condition could be about: RFC 9110, 13.1 is for what has one.
+func TestConditionsOnTheOutputAreLeftAlone(t *testing.T) {
+	b := newBench(t, nil)
+	op := b.ended(operation.Operation{Type: "backup", Server: "pg-one"}, operation.Failed, "some output\n")
+	for _, header := range []string{"If-Match", "If-None-Match", "If-Range", "If-Modified-Since", "If-Unmodified-Since"} {
+		for _, value := range []string{"*", `"x"`, "Wed, 21 Oct 2015 07:28:00 GMT"} {
+			b.ask("GET", "/servers/pg-one/operations/"+string(op.ID)+"/output", "", header, value).want(200, "some output")
+		}
+	}
+}
