@@ -10,14 +10,15 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 BUILD    = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -buildid= -X main.linked=$(VERSION)'
 
 GOLANGCI = $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+REDOCLY  = REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true npx --yes @redocly/cli@2.77.0
 GOVULN   = $(GO) run golang.org/x/vuln/cmd/govulncheck@latest
 
-.PHONY: all build test torture check demo clean install help
+.PHONY: all build test torture check lint-api demo clean install help
 
 all: build
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
 
 build: ## build the static binary bin/barback
 	$(BUILD) -o bin/barback ./cmd/barback
@@ -42,6 +43,11 @@ check: build ## what has to be clean before a commit: gofmt, vet, linters, race 
 	@out=$$($(GOVULN) ./... 2>&1) && echo "$$out" || case "$$out" in \
 	*"exit status 3"*) echo "$$out" >&2; exit 1 ;; \
 	*) echo "make check: known vulnerabilities were not looked for, as govulncheck or its database cannot be reached: $$(echo "$$out" | tail -n 1)" >&2 ;; esac
+	@if $(REDOCLY) --version >/dev/null 2>&1; then $(MAKE) --no-print-directory lint-api; else \
+	echo 'make check: handler/openapi.yaml was not linted, as npx or its registry cannot be reached' >&2; fi
+
+lint-api: ## hold handler/openapi.yaml against Redocly's rules for OpenAPI (needs npx, of Debian's package npm)
+	$(REDOCLY) lint handler/openapi.yaml
 
 install: ## install binary, configuration, units and recipes below DESTDIR
 	@test -x bin/barback || { echo 'make install: nothing is built yet: run make first (root may have no Go on its PATH)' >&2; exit 1; }
@@ -54,6 +60,7 @@ install: ## install binary, configuration, units and recipes below DESTDIR
 	install -D -m 644 packaging/logrotate.d/barback $(DESTDIR)/etc/logrotate.d/barback
 	install -m 644 apache/*.conf apache/README.md $(DESTDIR)$(PREFIX)/share/barback/apache
 	install -m 755 apache/barback.fcgi apache/barback.cgi $(DESTDIR)$(PREFIX)/share/barback/apache
+	install -m 644 handler/openapi.yaml $(DESTDIR)$(PREFIX)/share/barback/openapi.yaml
 	install -m 644 apache/errors/* $(DESTDIR)$(PREFIX)/share/barback/errors
 	sed -i 's|/usr/bin/barback|$(PREFIX)/bin/barback|g; s|/usr/share/barback|$(PREFIX)/share/barback|g' \
 		$(DESTDIR)$(PREFIX)/lib/systemd/system/barback* $(DESTDIR)$(PREFIX)/share/barback/apache/*

@@ -23,12 +23,12 @@ func answer(w http.ResponseWriter, r *request, status int, v any) error {
 	if err := enc.Encode(v); err != nil {
 		return err
 	}
-	send(w, r, status, b.Bytes())
+	send(w, r, "application/json", status, b.Bytes())
 	return nil
 }
 
-// send is answer for what is JSON already.
-func send(w http.ResponseWriter, r *request, status int, body []byte) {
+// send is answer for what is written out already.
+func send(w http.ResponseWriter, r *request, contentType string, status int, body []byte) {
 	head := w.Header()
 	if status == http.StatusOK && r.Method != http.MethodPost {
 		hash := fnv.New64a()
@@ -41,7 +41,7 @@ func send(w http.ResponseWriter, r *request, status int, body []byte) {
 			return
 		}
 	}
-	write(w, "application/json", status, body)
+	write(w, contentType, status, body)
 }
 
 func write(w http.ResponseWriter, contentType string, status int, body []byte) {

@@ -331,7 +331,7 @@ func TestRolesOverHTTP(t *testing.T) {
 		method, path, body      string
 		viewer, operator, admin int
 	}{
-		{"GET", "/", "", 200, 200, 200}, {"GET", "/version", "", 200, 200, 200}, {"GET", "/status?deep=1", "", 200, 200, 200}, {"GET", "/servers", "", 200, 200, 200},
+		{"GET", "/", "", 200, 200, 200}, {"GET", "/version", "", 200, 200, 200}, {"GET", "/openapi.json", "", 200, 200, 200}, {"GET", "/openapi.yaml", "", 200, 200, 200}, {"GET", "/status?deep=1", "", 200, 200, 200}, {"GET", "/servers", "", 200, 200, 200},
 		{"GET", "/diagnose", "", 200, 200, 200}, {"GET", "/operations", "", 200, 200, 200}, {"GET", "/servers/pg-one/operations", "", 200, 200, 200}, {"GET", one, "", 200, 200, 200}, {"GET", one + "/output", "", 200, 200, 200},
 		{"POST", "/servers/pg-one/operations", backup, 403, 202, 202}, {"POST", one + "/retry", "", 403, 409, 409}, {"POST", one + "/cancel", "", 403, 202, 202},
 		{"POST", "/operations", `{"type":"config_update","changes":[{}]}`, 403, 403, 400},
@@ -340,7 +340,7 @@ func TestRolesOverHTTP(t *testing.T) {
 		{"DELETE", one, "", 403, 403, 204}, {"DELETE", "/operations/x", "", 403, 403, 404},
 		{"GET", "/operations/x", "", 404, 404, 404}, {"GET", "/operations/x/output", "", 404, 404, 404}, {"POST", "/operations/x/cancel", "", 403, 404, 404}, {"POST", "/operations/x/retry", "", 403, 404, 404},
 	}
-	for _, route := range b.Handler.(*handler).table {
+	for _, route := range b.table() {
 		pattern := regexp.MustCompile("^" + regexp.MustCompile(`:\w+`).ReplaceAllString(route, "[^/]+") + "$")
 		if !slices.ContainsFunc(table, func(row struct {
 			method, path, body      string

@@ -66,6 +66,8 @@ func New(c Config) http.Handler {
 func (h *handler) routes() {
 	get, post := h.get, h.post
 	get("/", h.index)
+	get("/openapi.json", h.openAPIAsJSON)
+	get("/openapi.yaml", h.openAPIAsYAML)
 	h.open("/status", h.status)
 	get("/version", h.version)
 	get("/diagnose", readable(h.diagnose))

@@ -133,8 +133,14 @@ func newBench(t testing.TB, change func(*Config)) *bench {
 		change(&b.cfg)
 	}
 	b.Handler = New(b.cfg)
+	if _, measured := t.(*testing.B); !measured {
+		b.Handler = documented{b, b.Handler}
+	}
 	return b
 }
+
+// table lists the routes.
+func (b *bench) table() []string { return b.Handler.(documented).Handler.(*handler).table }
 
 // allow replaces what the identities may.
 func (b *bench) allow(lists map[string]auth.Lists) {

@@ -55,7 +55,7 @@ func (h *handler) operations(w http.ResponseWriter, r *request) error {
 		next.Set("page_token", token)
 		w.Header().Set("Link", fmt.Sprintf(`<%s?%s>; rel="next"`, h.operationsPath(server), next.Encode()))
 	}
-	send(w, r, http.StatusOK, append(body, "}\n"...))
+	send(w, r, "application/json", http.StatusOK, append(body, "}\n"...))
 	return nil
 }
 

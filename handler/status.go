@@ -21,6 +21,7 @@ func (h *handler) index(w http.ResponseWriter, r *request) error {
 			links[p[1:]] = h.BasePath + p
 		}
 	}
+	links["openapi"] = h.BasePath + "/openapi.json"
 	return answer(w, r, http.StatusOK, map[string]any{"service": "barback", "version": h.Version, "links": links})
 }
 

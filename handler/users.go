@@ -25,7 +25,7 @@ type userView struct {
 }
 
 func viewUser(name string, u auth.User, tokens []auth.Token) userView {
-	v := userView{Name: name, Role: u.Role, Access: slices.Concat([]string{}, u.Access), Deny: slices.Concat([]string{}, u.Deny), Password: u.Password != ""}
+	v := userView{Name: name, Role: u.Role, Access: append([]string{}, u.Access...), Deny: append([]string{}, u.Deny...), Password: u.Password != ""}
 	for _, t := range tokens {
 		if t.User == name {
 			v.Tokens++
