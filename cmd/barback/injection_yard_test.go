@@ -38,7 +38,7 @@ options() {
 		case $o in
 		o) case $(echo "$OPTARG" | tr A-Z a-z) in
 			userknownhostsfile=/dev/null) ;;
-			*command*|*proxy*|*control*|include*|match*|*knownhosts*|*provider*|*agent*|*env*) : >"$dir/canary" ;;
+			*command=*|proxy*|control*|include*|match*|*knownhosts*|*provider*|*agent*|*env*) : >"$dir/canary" ;;
 			esac ;;
 		\?) : >"$dir/canary" ;;
 		esac

@@ -75,10 +75,11 @@ func checkSSH(command string) (clean, host string, err error) {
 	return strings.Join(words, " "), user + "@" + host + ":" + port, nil
 }
 
-// sshOption accepts Name=value for the names of the list. A file of known hosts may
+// sshOption accepts Name=value for the names of the list; a user that begins with a dash would be an option
+// wherever the host's own configuration of ssh hands it on (%r). A file of known hosts may
 // only be /dev/null: ssh writes to it.
 func sshOption(o string) bool {
 	name, value, ok := strings.Cut(o, "=")
 	name = strings.ToLower(name)
-	return ok && value != "" && (slices.Contains(sshOptions, name) || name == "userknownhostsfile" && value == "/dev/null")
+	return ok && value != "" && value[0] != '-' && (slices.Contains(sshOptions, name) || name == "userknownhostsfile" && value == "/dev/null")
 }

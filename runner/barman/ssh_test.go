@@ -49,6 +49,8 @@ func TestSSHCommandsThatAreRefused(t *testing.T) {
 		{"a value that eats the destination", "ssh -p host"},
 		{"another program", "sh -c id"},
 		{"another program named like it", "sshx host"},
+		{"a user that is an option", "ssh -o User=-oProxyCommand=id host"},
+		{"a user that is an option, in one word", "ssh -oUser=-oProxyCommand=id host"},
 		{"a path", "/usr/bin/ssh host"},
 		{"a relative path", "./ssh host"},
 		{"upper case", "SSH host"},
