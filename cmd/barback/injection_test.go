@@ -306,7 +306,7 @@ func (p parameter) started(n *noting, t testing.TB, body map[string]any, text []
 	t.Helper()
 	args, ok := p.argv(body)
 	wantBarman, wantSSH := [][]string{append([]string{"-c", n.env["LAB_BARMAN_CONF"]}, args...)}, [][]string(nil)
-	looked := strings.Contains(why, "Destination refused") // there is something, and Barman does not come to it
+	looked := strings.Contains(why, "the destination ") // there is something, and Barman does not come to it
 	if looked {
 		wantBarman = nil
 	}

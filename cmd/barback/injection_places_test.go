@@ -1,0 +1,296 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"barback/handler/auth"
+)
+
+// The places outside of an operation's body where a client can write something.
+
+// paths are the routes with a name in them, %s.
+var paths = []string{
+	"GET /%s", "GET /servers/%s/operations", "POST /servers/%s/operations", "GET /servers/%s/operations/ID", "GET /servers/pg-a/operations/%s", "GET /servers/pg-a/operations/%s/output",
+	"POST /servers/pg-a/operations/%s/cancel", "POST /servers/pg-a/operations/%s/retry", "DELETE /servers/pg-a/operations/%s", "DELETE /servers/%s/operations/ID", "GET /servers/%s/operations/ID/output",
+	"POST /servers/%s/operations/ID/cancel", "POST /servers/%s/operations/ID/retry", "GET /operations/%s", "GET /operations/%s/output", "POST /operations/%s/cancel", "POST /operations/%s/retry", "DELETE /operations/%s",
+	"GET /users/%s", "POST /users/%s", "DELETE /users/%s", "DELETE /tokens/%s",
+}
+
+// queries are the parameters of each path. ID is an operation that has ended.
+var queries = map[string][]string{
+	"/operations":                        {"type", "state", "status", "server", "since", "until", "page_size", "page_token", "requested_by", "scope", "nobody-knows-it"},
+	"/servers/pg-a/operations":           {"type", "state", "status", "server", "since", "until", "page_size", "page_token", "requested_by", "scope"},
+	"/servers/pg-a/operations/ID":        {"wait"},
+	"/servers/pg-a/operations/ID/output": {"offset", "follow", "raw"},
+	"/status":                            {"deep"},
+	"/diagnose":                          {"max_age"},
+	"/audit":                             {"since", "limit"},
+}
+
+// headers are those that barback reads, and those that something in front of it does.
+var headers = []string{
+	"X-Request-Id", "Idempotency-Key", "Authorization", "Prefer", "Accept", "Content-Type", "If-None-Match", "Range", "If-Range", "Last-Event-ID", "Origin", "Sec-Fetch-Site",
+	"Host", "X-Forwarded-For", "X-Forwarded-User", "Remote-User", "REMOTE_USER", "Proxy", "Cookie", "User-Agent", "Nobody-Knows-It",
+}
+
+// people are the members of the bodies that are about users and tokens.
+var people = []struct{ path, member, body string }{
+	{"/users", "name", `{"name":%s}`}, {"/users", "role", `{"name":"x","role":%s}`}, {"/users", "access", `{"name":"x","access":[%s]}`}, {"/users", "deny", `{"name":"x","deny":[%s]}`}, {"/users", "password", `{"name":"x","password":%s}`},
+	{"/users/boss", "name", `{"name":%s}`}, {"/users", "a member's name", `{"name":"x",%s:1}`},
+	{"/tokens", "user", `{"user":%s}`}, {"/tokens", "name", `{"name":%s}`}, {"/tokens", "scope", `{"scope":[%s]}`}, {"/tokens", "expires", `{"expires":%s}`},
+}
+
+// TestInjectionElsewhere sends the values in paths, queries, headers and bodies that start nothing: nothing is
+// started, and nothing but an answer of the right form comes back.
+func TestInjectionElsewhere(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(tortureSeed(t), 0))
+	n := newNoting(t)
+	words, most := n.corpus("words"), times(8, 1000)
+	c := client{t, n.url}
+	done := c.post("/servers/pg-a/operations", `{"type":"backup"}`)
+	c.wait(done)
+	n.ran()
+	boss := n.boss()
+	sample := func() []string {
+		rnd.Shuffle(len(words), func(i, j int) { words[i], words[j] = words[j], words[i] })
+		return words[:min(most, len(words))]
+	}
+	at := func(path string) string { return strings.ReplaceAll(path, "/ID", "/"+filepath.Base(done)) }
+	for _, route := range paths {
+		method, path, _ := strings.Cut(route, " ")
+		body := map[bool]string{true: `{"type":"backup"}`}[strings.HasSuffix(path, "/operations") && method == "POST"]
+		for _, w := range sample() {
+			n.quiet(c, method, fmt.Sprintf(at(path), url.PathEscape(w)), body, boss)
+		}
+	}
+	for path, names := range queries {
+		for _, name := range names {
+			for _, w := range sample() {
+				n.quiet(c, "GET", at(path)+"?"+name+"="+url.QueryEscape(w), "", boss)
+			}
+		}
+	}
+	for _, m := range people {
+		for _, w := range sample() {
+			quoted, _ := json.Marshal(w)
+			n.quiet(c, "POST", m.path, fmt.Sprintf(m.body, quoted), boss)
+			c.do("DELETE", "/users/x", "", "Authorization", boss)
+		}
+	}
+	for _, name := range headers {
+		for _, w := range sample() {
+			n.rawHeader(t, name, w)
+		}
+	}
+	for _, w := range sample() {
+		n.raw(t, "GET /servers/"+w+"/operations?type="+w+" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", nil)
+	}
+	if res := c.do("GET", "/users", "", "Authorization", boss); res.StatusCode != 200 {
+		t.Errorf("GET /users after all that = %d %s, want 200", res.StatusCode, res.body)
+	}
+	n.logs()
+}
+
+// boss is an administrator's Authorization header.
+func (n *noting) boss() string {
+	n.t.Helper()
+	add := n.command(n.bin, "user", "add", "--config", n.config, "--role", "admin", "--password-stdin", "boss")
+	add.Stdin = strings.NewReader("correct horse battery\n")
+	n.must(add)
+	r := http.Request{Header: http.Header{}}
+	r.SetBasicAuth("boss", "correct horse battery")
+	return r.Header.Get("Authorization")
+}
+
+// quiet sends what must start nothing but a "barman diagnose" without a word of the client's.
+func (n *noting) quiet(c client, method, path, body, who string) {
+	c.t.Helper()
+	res := c.do(method, path, body, "Authorization", who, "Prefer", "wait=20")
+	what := fmt.Sprintf("%s %s %s = %d %s", method, path, body, res.StatusCode, res.body)
+	if res.StatusCode >= 500 {
+		c.t.Errorf("%s, want no failure of the server", what)
+	}
+	if res.StatusCode >= 400 {
+		wellFormed(c.t, res)
+	}
+	n.nothing(c.t, what)
+}
+
+// nothing fails if something was started, but "barman diagnose".
+func (n *noting) nothing(t testing.TB, because string) {
+	t.Helper()
+	barman, ssh := n.ran()
+	for _, args := range barman {
+		if !slices.Equal(args, []string{"-c", n.env["LAB_BARMAN_CONF"], "-f", "json", "diagnose"}) {
+			t.Errorf("%s started Barman %q", because, args)
+		}
+	}
+	if len(ssh) > 0 {
+		t.Errorf("%s started ssh %q", because, ssh)
+	}
+	n.alive(t, because)
+}
+
+// rawHeader sends a backup with a header as a client can write it that keeps no rules: what is started is
+// that backup, or nothing.
+func (n *noting) rawHeader(t testing.TB, name, value string) {
+	t.Helper()
+	body := `{"type":"backup"}`
+	request := fmt.Sprintf("POST /servers/pg-a/operations HTTP/1.1\r\nHost: x\r\nPrefer: wait=20\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: %d\r\n%s: %s\r\n\r\n%s", len(body), name, value, body)
+	if name == "Host" || name == "Content-Type" {
+		request = regexp.MustCompile("(?m)^"+name+": [^\r]*\r\n").ReplaceAllString(request[:strings.Index(request, name+": "+value)], "") + request[strings.Index(request, name+": "+value):]
+	}
+	n.raw(t, request, []string{"-c", n.env["LAB_BARMAN_CONF"], "backup", "pg-a"})
+}
+
+// raw sends bytes and reads one answer to its end. What is started has the arguments, or nothing is.
+func (n *noting) raw(t testing.TB, request string, args []string) {
+	t.Helper()
+	conn, err := net.DialTimeout("tcp", strings.TrimPrefix(n.url, "http://"), 10*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
+	_, _ = io.WriteString(conn, request)
+	var copied bytes.Buffer
+	res, err := http.ReadResponse(bufio.NewReader(io.TeeReader(conn, &copied)), nil)
+	if err != nil {
+		t.Fatalf("%q is not answered in HTTP: %v %q", request, err, copied.Bytes())
+	}
+	answer, err := io.ReadAll(res.Body)
+	_ = res.Body.Close()
+	if err != nil || res.StatusCode >= 500 || res.Header.Get("X-Forged") != "" {
+		t.Errorf("%q = %d %v %s (%v), want an answer of one piece", request, res.StatusCode, res.Header, answer, err)
+	}
+	if id := res.Header.Get("X-Request-Id"); !regexp.MustCompile(`^[A-Za-z0-9._@-]*$`).MatchString(id) {
+		t.Errorf("%q = X-Request-Id %q, want an ID that harms nobody", request, id)
+	}
+	if res.StatusCode == http.StatusAccepted {
+		n.settled(t, answer)
+	}
+	barman, ssh := n.ran()
+	if len(ssh) > 0 || len(barman) > 1 || len(barman) == 1 && !slices.Equal(barman[0], args) || (len(barman) == 1) != (res.StatusCode == http.StatusAccepted && res.Header.Get("Idempotent-Replayed") == "") {
+		t.Errorf("%q = %d started Barman %q and ssh %q, want %q if it is a 202", request, res.StatusCode, barman, ssh, args)
+	}
+	n.alive(t, request)
+}
+
+// settled waits for the end of the operation of an answer.
+func (n *noting) settled(t testing.TB, answer []byte) {
+	t.Helper()
+	var op struct{ Links map[string]string }
+	if err := json.Unmarshal(answer, &op); err != nil {
+		t.Fatalf("the 202 is %s: %v", answer, err)
+	}
+	client{t, n.url}.wait(op.Links["self"])
+}
+
+// TestInjectionOnTheCommandLine sends the values as arguments of "barback op start" and "barback user allow".
+func TestInjectionOnTheCommandLine(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(tortureSeed(t), 0))
+	n := newNoting(t)
+	words := slices.DeleteFunc(slices.Concat(n.corpus("words"), n.corpus("commands")), func(w string) bool { return strings.Contains(w, "\x00") }) // execve(2) takes none
+	for _, p := range parameters {
+		if p.put == nil || strings.HasPrefix(p.name, "changes/") || strings.Contains(p.name, " ") || p.name == "type" {
+			continue
+		}
+		rnd.Shuffle(len(words), func(i, j int) { words[i], words[j] = words[j], words[i] })
+		for _, w := range words[:min(times(2, 1000), len(words))] {
+			n.opStart(t, p, w)
+		}
+	}
+	for _, w := range words[:min(times(10, 1000), len(words))] {
+		for _, args := range [][]string{{"ann", w}, {w, "servers"}} {
+			cmd := n.command(n.bin, append([]string{"user", "allow", "--config", n.config, "--"}, args...)...)
+			out, err := cmd.CombinedOutput()
+			all, readErr := (&auth.Users{Path: n.state + "/users.toml"}).All()
+			if readErr != nil {
+				t.Fatalf("after user allow %q (%v %s) users.toml cannot be read: %v", args, err, out, readErr)
+			}
+			if err == nil && !slices.Contains(all[args[0]].Access, args[1]) || err != nil && slices.Contains(all[args[0]].Access, args[1]) && args[1] != "servers" {
+				t.Errorf("user allow %q = %v %s, and users.toml has %v", args, err, out, all[args[0]])
+			}
+			n.nothing(t, fmt.Sprintf("user allow %q", args))
+		}
+	}
+	n.environs()
+	n.logs()
+}
+
+func (n *noting) opStart(t testing.TB, p parameter, w string) {
+	t.Helper()
+	var v any = w
+	if json.Valid([]byte(w)) {
+		v = decoded(t, w)
+	}
+	body := p.body(v)
+	words := []string{n.bin, "op", "start", "--config", n.config, "--wait"}
+	if p.server() != "" {
+		words = append(words, "--server", p.server())
+	}
+	words = append(words, "--", fmt.Sprint(body["type"]))
+	for name, value := range body {
+		text, err := json.Marshal(value)
+		switch {
+		case err != nil:
+			t.Fatal(err)
+		case name == p.name:
+			text = []byte(w)
+		}
+		if name != "type" {
+			words = append(words, name+"="+string(text))
+		}
+	}
+	words = n.inPath(words...)
+	out, err := n.command(words[0], words[1:]...).CombinedOutput()
+	started := regexp.MustCompile(`(?m)^\d{8}T\d{6}-\w{6}$`).Match(out)
+	if !started && err == nil {
+		t.Errorf("%q = %s, want an ID or an error", words, out)
+	}
+	p.started(n, t, body, []byte(fmt.Sprintf("%q", words)), started, string(out))
+}
+
+// TestInjectionThroughApache sends a sample over CGI and FastCGI as Apache speaks them.
+func TestInjectionThroughApache(t *testing.T) {
+	seed := tortureSeed(t)
+	if os.Geteuid() != 0 || os.Getenv("BARBACK_TEST") != "all" {
+		t.Skip("Apache needs root: make test")
+	}
+	n := newNoting(t)
+	for _, recipe := range []string{"cgi", "fcgid"} {
+		t.Run(recipe, func(t *testing.T) {
+			rnd := rand.New(rand.NewPCG(seed, 0))
+			door := n.apache(recipe)
+			// Apache's programs have a PATH of their own, and ssh would be the real one.
+			bodyValues(t, n, rnd, door, times(1, 5), func(p parameter) bool { return p.name != "remote_ssh_command" && p.name != "target" })
+			c := client{t, door}
+			for _, route := range paths[:6] {
+				method, path, _ := strings.Cut(route, " ")
+				words := n.corpus("words")
+				for _, i := range rnd.Perm(len(words))[:times(4, 40)] {
+					if _, err := c.try(method, fmt.Sprintf(path, url.PathEscape(words[i])), ""); err != nil {
+						t.Errorf("%s %q: %v", route, words[i], err)
+					}
+					n.nothing(t, fmt.Sprintf("%s with %q", route, words[i]))
+				}
+			}
+		})
+	}
+	n.environs()
+}
