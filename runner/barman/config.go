@@ -9,8 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"gopkg.in/ini.v1"
 )
 
 // ConfigError says that Barman's own configuration cannot be used.
@@ -34,17 +32,6 @@ type config struct {
 	global  section
 	servers map[string]section
 	models  map[string]section
-}
-
-// readOptions make ini.v1 read as Python's ConfigParser(strict=False) does for Barman:
-// whole-line comments only, = or :, indented lines continue a value, keys without case.
-var readOptions = ini.LoadOptions{
-	IgnoreContinuation:         true,
-	IgnoreInlineComment:        true,
-	AllowPythonMultilineValues: true,
-	InsensitiveKeys:            true,
-	KeyValueDelimiters:         "=:",
-	PreserveSurroundedQuote:    true,
 }
 
 // load reads the configuration. It is read anew each time: it is small, and may change at any moment.
@@ -106,35 +93,31 @@ func merge(all map[string]section, path string) error {
 	if err != nil {
 		return err
 	}
-	f, err := ini.LoadSources(readOptions, data)
+	sections, err := parse(string(data))
 	if err != nil {
 		return err
 	}
-	defaults := f.Section(ini.DefaultSection)
-	for _, s := range f.Sections() {
-		if s.Name() == ini.DefaultSection {
-			continue
+	for name, s := range sections {
+		if all[name] == nil {
+			all[name] = section{}
 		}
-		if all[s.Name()] == nil {
-			all[s.Name()] = section{}
-		}
-		for _, k := range slices.Concat(defaults.Keys(), s.Keys()) {
-			all[s.Name()][k.Name()] = clean(k.Value())
+		for option, value := range s {
+			all[name][option] = clean(value)
 		}
 	}
 	return nil
 }
 
-// clean takes off one pair of quotes around the whole value and reads None as unset.
+// clean takes off one pair of quotes around a whole value of one line and reads None as unset.
 func clean(v string) string {
 	v = strings.TrimSpace(v)
-	if n := len(v); n >= 2 && (v[0] == '"' || v[0] == '\'') && v[n-1] == v[0] {
+	if n := len(v); n >= 2 && !strings.Contains(v, "\n") && (v[0] == '"' || v[0] == '\'') && v[n-1] == v[0] {
 		v = v[1 : n-1]
 	}
 	if v == "None" {
 		return ""
 	}
-	return strings.ReplaceAll(strings.ReplaceAll(v, "%%%%", "%"), "%%", "%")
+	return strings.ReplaceAll(v, "%%", "%") // Barman from 3.13 on reads values twice
 }
 
 // truth reads a boolean as Barman does; what is none of its words is the default.

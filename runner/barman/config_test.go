@@ -40,6 +40,7 @@ func TestConfigurationRules(t *testing.T) {
 		{"single quotes", map[string]string{"conf.d/s1.conf": "[s1]\ndescription = 'x'\n"}, map[string]string{"description": "x"}},
 		{"one pair of quotes only", map[string]string{"conf.d/s1.conf": "[s1]\ndescription = \"'x'\"\n"}, map[string]string{"description": "'x'"}},
 		{"quotes that do not match", map[string]string{"conf.d/s1.conf": "[s1]\ndescription = \"x'\nconninfo = \"y\n"}, map[string]string{"description": "\"x'", "conninfo": "\"y"}},
+		{"quotes over two lines", map[string]string{"conf.d/s1.conf": "[s1]\ndescription = \"x\n  y\"\n"}, map[string]string{"description": "\"x\ny\""}},
 		{"quotes within", map[string]string{"conf.d/s1.conf": "[s1]\ndescription = a \"b\" c\n"}, map[string]string{"description": "a \"b\" c"}},
 		{"None is nothing", map[string]string{"conf.d/s1.conf": "[s1]\ndescription = None\n"}, map[string]string{"description": ""}},
 		{"an empty value", map[string]string{"conf.d/s1.conf": "[s1]\ndescription =\nconninfo = x\n"}, map[string]string{"description": "", "conninfo": "x"}},
@@ -51,37 +52,25 @@ func TestConfigurationRules(t *testing.T) {
 		{"DEFAULT holds in every section of its file", map[string]string{"conf.d/s1.conf": "[DEFAULT]\ndescription = d\nconninfo = c\n[s1]\nconninfo = own\n"}, map[string]string{"description": "d", "conninfo": "own"}},
 		{"percent signs of 3.13", map[string]string{"conf.d/s1.conf": "[s1]\ndescription = 50%%%% off\n"}, map[string]string{"description": "50% off"}},
 		{"percent signs of 3.4", map[string]string{"conf.d/s1.conf": "[s1]\ndescription = 50%% off\n"}, map[string]string{"description": "50% off"}},
+		{"a section that is indented as a whole", map[string]string{"conf.d/s1.conf": "[s1]\n  description = x\n  active = false\n"}, map[string]string{"description": "x", "active": "false"}},
+		{"indented lines go on", map[string]string{"conf.d/s1.conf": "[s1]\npost_backup_script = one\n  two\n\tthree\ndescription = x\n"}, map[string]string{"post_backup_script": "one\ntwo\nthree", "description": "x"}},
+		{"a comment between indented lines", map[string]string{"conf.d/s1.conf": "[s1]\npost_backup_script = one\n# comment\n  two\n"}, map[string]string{"post_backup_script": "one\ntwo"}},
+		{"an indented comment is a comment", map[string]string{"conf.d/s1.conf": "[s1]\ndescription = x\n  # comment\nactive = false\n"}, map[string]string{"description": "x", "active": "false"}},
+		{"an empty line within a value", map[string]string{"conf.d/s1.conf": "[s1]\npost_backup_script = one\n\n  two\n"}, map[string]string{"post_backup_script": "one\n\ntwo"}},
+		{"a value that begins on the next line", map[string]string{"conf.d/s1.conf": "[s1]\npost_backup_script =\n  one\n"}, map[string]string{"post_backup_script": "one"}},
+		{"a back quote", map[string]string{"conf.d/s1.conf": "[s1]\ndescription = `x\nactive = false\n"}, map[string]string{"description": "`x", "active": "false"}},
+		{"three double quotes", map[string]string{"conf.d/s1.conf": "[s1]\ndescription = \"\"\"x\"\"\"\n"}, map[string]string{"description": "\"\"x\"\""}},
+		{"interpolation", map[string]string{"conf.d/s1.conf": "[s1]\nconninfo = host=a\ndescription = <%(conninfo)s>\n"}, map[string]string{"description": "<host=a>"}},
+		{"interpolation of another case, twice over", map[string]string{"conf.d/s1.conf": "[s1]\nconninfo = <%(Description)s>\ndescription = %(x)s\nx = 1%%\n"}, map[string]string{"conninfo": "<1%>"}},
+		{"interpolation without an end", map[string]string{"conf.d/s1.conf": "[s1]\nconninfo = %(conninfo)s%(nope)s 5%\ndescription = x\n"}, map[string]string{"description": "x"}},
+		{"interpolation of DEFAULT", map[string]string{"conf.d/s1.conf": "[DEFAULT]\nhost = h\nconninfo = host=%(host)s\n[s1]\nhost = own\n"}, map[string]string{"conninfo": "host=own"}},
+		{"a tab is one blank", map[string]string{"conf.d/s1.conf": "[s1]\n\tdescription = x\n  active = false\n"}, map[string]string{"description": "x\nactive = false"}},
+		{"an indented section below an option goes on", map[string]string{"conf.d/s1.conf": "[s1]\ndescription = x\n [s2]\n"}, map[string]string{"description": "x\n[s2]"}},
+		{"a section's name with a bracket", map[string]string{"conf.d/s1.conf": "[s1]\nactive = false\n[s1]]\n[s1] ]\nactive = true\n"}, map[string]string{"active": "false"}},
+		{"an empty line, a comment and an end", map[string]string{"conf.d/s1.conf": "[s1]\npost_backup_script = one\n\n# comment\n\n  two\n\n\n[s2]\n"}, map[string]string{"post_backup_script": "one\n\n\ntwo"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			cfg := newBox(t, tc.files).load(t)
-			for option, want := range tc.want {
-				if got := cfg.servers["s1"][option]; got != want {
-					t.Errorf("%s of s1 = %q, want %q", option, got, want)
-				}
-			}
-		})
-	}
-}
-
-// Rows of TestConfigurationRules that do not hold yet; the bug is in the name of the row's test.
-func TestConfigurationRulesThatDoNotHold(t *testing.T) {
-	t.Skip("bug: ini.v1 does not read indentation as Python's ConfigParser does; a reader of our own of 60 lines would (see the report)")
-	for _, tc := range []struct {
-		name, file string
-		want       map[string]string
-	}{
-		{"a section that is indented as a whole", "[s1]\n  description = x\n  active = false\n", map[string]string{"description": "x", "active": "false"}},
-		{"indented lines go on", "[s1]\npost_backup_script = one\n  two\n\tthree\ndescription = x\n", map[string]string{"post_backup_script": "one\ntwo\nthree", "description": "x"}},
-		{"a comment between indented lines", "[s1]\npost_backup_script = one\n# comment\n  two\n", map[string]string{"post_backup_script": "one\ntwo"}},
-		{"an indented comment is a comment", "[s1]\ndescription = x\n  # comment\nactive = false\n", map[string]string{"description": "x", "active": "false"}},
-		{"an empty line within a value", "[s1]\npost_backup_script = one\n\n  two\n", map[string]string{"post_backup_script": "one\n\ntwo"}},
-		{"a value that begins on the next line", "[s1]\npost_backup_script =\n  one\n", map[string]string{"post_backup_script": "one"}},
-		{"a back quote", "[s1]\ndescription = `x\nactive = false\n", map[string]string{"description": "`x", "active": "false"}},
-		{"three double quotes", "[s1]\ndescription = \"\"\"x\"\"\"\n", map[string]string{"description": "\"\"x\"\""}},
-		{"interpolation", "[s1]\nconninfo = host=a\ndescription = <%(conninfo)s>\n", map[string]string{"description": "<host=a>"}},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			cfg := newBox(t, map[string]string{"conf.d/s1.conf": tc.file}).load(t)
 			for option, want := range tc.want {
 				if got := cfg.servers["s1"][option]; got != want {
 					t.Errorf("%s of s1 = %q, want %q", option, got, want)

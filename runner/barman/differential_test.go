@@ -71,7 +71,7 @@ func (g generator) of(words ...string) string { return words[g.IntN(len(words))]
 
 // value is a description in one of many spellings.
 func (g generator) value() string {
-	v := g.of("x", "Our server", "a = b", "a: b", "x ; no comment", "x # no comment", "Größe", "a \"b\" c", "it's", "[x]", "a\\", "None of them", "-", "=", "two  blanks", "tab\there")
+	v := g.of("x", "Our server", "a = b", "a: b", "x ; no comment", "x # no comment", "Größe", "a \"b\" c", "it's", "[x]", "a\\", "None of them", "-", "=", "two  blanks", "tab\there", "`x", "\"\"\"x\"\"\"", "[s8]", "\n  next line", "x\n\tnext\n\n   # comment\n  last", "%(ssh_command)s", "%(SSH_command)s!")
 	return g.of("", "\"", "'") + v + g.of("", "", "\"", "'")
 }
 
@@ -94,10 +94,10 @@ func (g generator) line() string {
 func (g generator) file(names []string) string {
 	var b strings.Builder
 	for range 1 + g.IntN(4) {
-		fmt.Fprintf(&b, "[%s]%s\n", g.of(names...), g.of("", "", " ", " ; x"))
+		fmt.Fprintf(&b, "%s[%s]%s\nssh_command = ssh a\npath_prefix = /x\n", g.of("", "", "", " "), g.of(names...), g.of("", "", " ", " ; x"))
 		for range g.IntN(4) {
-			b.WriteString(g.of("", "", "# comment\n", "; comment\n", "\n"))
-			b.WriteString(g.line())
+			b.WriteString(g.of("", "", "# comment\n", "; comment\n", "\n", "  # comment\n", "\t\n"))
+			b.WriteString(g.of("", "", "", " ", "  ", "\t") + g.line())
 		}
 	}
 	text := b.String()
