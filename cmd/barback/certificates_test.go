@@ -124,10 +124,11 @@ func (s secured) ask(cert *tls.Certificate, version uint16, path, header string)
 		return reply{}, err
 	}
 	defer func() { _ = conn.Close() }()
-	return exchange(conn, path, header)
+	return exchange(s.t, conn, path, header)
 }
 
-func exchange(conn net.Conn, path, header string) (reply, error) {
+func exchange(t testing.TB, conn net.Conn, path, header string) (reply, error) {
+	t.Helper()
 	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
 	_, _ = fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: barback\r\n%s\r\n", path, header)
 	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
@@ -136,6 +137,9 @@ func exchange(conn net.Conn, path, header string) (reply, error) {
 	}
 	defer func() { _ = res.Body.Close() }()
 	body, err := io.ReadAll(res.Body)
+	if err == nil {
+		documented(t, http.MethodGet, path, reply{res, body})
+	}
 	return reply{res, body}, err
 }
 
@@ -252,7 +256,7 @@ func TestClientCertificates(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer func() { _ = conn.Close() }()
-				res, err := exchange(conn, "/servers", "")
+				res, err := exchange(t, conn, "/servers", "")
 				if err != nil || res.StatusCode != http.StatusBadRequest || res.json(t)["status"] != 400.0 {
 					t.Errorf("HTTP to the port of HTTPS = %v %s, want a 400 in JSON", err, res.body)
 				}
@@ -271,7 +275,7 @@ func onlyApache(t *testing.T, l *lab) {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }()
-	res, err := exchange(conn, "/version", "X-Remote-User: root\r\n")
+	res, err := exchange(t, conn, "/version", "X-Remote-User: root\r\n")
 	if err != nil || res.StatusCode != http.StatusUnauthorized {
 		t.Errorf("X-Remote-User of another local user = %v %s, want a 401", err, res.body)
 	}

@@ -112,6 +112,7 @@ func (l *lab) cgiGet(path string) (status int, body string) {
 
 // told is the answers to GET /diagnose that are still to come.
 type told struct {
+	t testing.TB
 	sync.WaitGroup
 	mu      sync.Mutex
 	answers []string
@@ -128,7 +129,7 @@ func (a *told) ask(get func() (int, string)) {
 
 func (a *told) url(url string) {
 	a.ask(func() (int, string) {
-		res, err := client{nil, url}.try("GET", "/diagnose", "")
+		res, err := client{a.t, url}.try("GET", "/diagnose", "")
 		if err != nil {
 			return 0, err.Error()
 		}
@@ -156,7 +157,7 @@ func TestDiagnoseOnce(t *testing.T) {
 	l, url, _ := newHeld(t)
 	fcgid := l.apache("fcgid")
 	urls := []string{url, fcgid}
-	var a told
+	a := told{t: t}
 	a.url(url)
 	l.runs(2)
 	for range 3 {
@@ -189,7 +190,7 @@ func TestDiagnoseOnce(t *testing.T) {
 func TestDiagnoseLeaderKilled(t *testing.T) {
 	l, url, server := newHeld(t)
 	other, _ := l.serve()
-	var dead, a told
+	dead, a := told{t: t}, told{t: t}
 	dead.url(url)
 	l.runs(2)
 	a.url(other)
@@ -228,7 +229,7 @@ func TestDiagnoseClientGone(t *testing.T) {
 		}
 	}()
 	l.runs(2)
-	var a told
+	a := told{t: t}
 	a.url(other)
 	l.waiters(1)
 	leave()

@@ -64,6 +64,7 @@ func TestFollow(t *testing.T) {
 					if got, err := io.ReadAll(in); err != nil || string(got) != tc.rest {
 						t.Errorf("the rest of the output is %q (%v), want %q", got, err, tc.rest)
 					}
+					documented(t, http.MethodGet, path+"/output", reply{Response: res})
 				})
 			}
 		})

@@ -230,6 +230,9 @@ func (c client) try(method, path, body string, header ...string) (reply, error) 
 	}
 	defer func() { _ = res.Body.Close() }()
 	data, err := io.ReadAll(res.Body)
+	if err == nil {
+		documented(c.t, method, req.URL.Path, reply{res, data})
+	}
 	return reply{res, data}, err
 }
 

@@ -41,6 +41,7 @@ func TestOutputHasACap(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = res.Body.Close() }()
+	documented(t, http.MethodGet, path+"/output", reply{Response: res})
 	follower := bufio.NewReader(res.Body)
 	if got, err := follower.ReadString('\n'); got != first {
 		t.Fatalf("a follower gets %q first (%v), want %q", got, err, first)

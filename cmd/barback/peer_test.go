@@ -217,7 +217,13 @@ func (p peer) raw(request string) reply {
 	if _, err := io.WriteString(conn, request); err != nil {
 		p.t.Fatal(err)
 	}
-	return p.read(conn)
+	res := p.read(conn)
+	if method, rest, ok := strings.Cut(request, " "); ok {
+		path, _, _ := strings.Cut(rest, " ")
+		path, _, _ = strings.Cut(path, "?")
+		documented(p.t, method, path, res)
+	}
+	return res
 }
 
 func (p peer) dial() net.Conn {

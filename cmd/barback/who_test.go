@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -85,7 +86,12 @@ func ask(t *testing.T, base, line string) int {
 	if err != nil {
 		t.Fatalf("with %q: %v", line, err)
 	}
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatalf("with %q: %v", line, err)
+	}
 	_ = res.Body.Close()
+	documented(t, http.MethodGet, "/servers", reply{res, body})
 	return res.StatusCode
 }
 

@@ -9,7 +9,7 @@ import (
 
 // Progress is how far the copy of a backup or a restore was when the runner last looked.
 type Progress struct {
-	Phase      string    `json:"phase"` // starting, copying, finishing
+	Phase      string    `json:"phase"` // starting, copying, waiting for WAL, copying WAL, finishing
 	BytesDone  int64     `json:"bytes_done"`
 	BytesTotal int64     `json:"bytes_total"` // what is expected; 0: nobody knows
 	CopyBegan  time.Time `json:"copy_began,omitzero"`
