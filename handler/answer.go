@@ -14,7 +14,7 @@ import (
 // answer writes v as JSON. A GET's answer has an ETag, so that a poll costs little while
 // nothing changes (RFC 9110, 13.1.2). Content-Length is set by hand: CGI and FastCGI do not.
 func answer(w http.ResponseWriter, r *request, status int, v any) error {
-	if !accepts(r.Header.Get("Accept"), "application/json") {
+	if !acceptsJSON(r.Header.Get("Accept")) {
 		return errNotAcceptable
 	}
 	var b bytes.Buffer
@@ -64,14 +64,13 @@ func matches(header, tag string) bool {
 	return false
 }
 
-// accepts reports whether the Accept header lets through the media type (RFC 9110, 12.5.1).
+// acceptsJSON reports whether the Accept header lets through JSON (RFC 9110, 12.5.1).
 // The most specific range decides, and a weight of 0 says no.
-func accepts(header, media string) bool {
+func acceptsJSON(header string) bool {
 	if header == "" {
 		return true
 	}
-	kind, _, _ := strings.Cut(media, "/")
-	ranges := []string{media, kind + "/*", "*/*"}
+	ranges := []string{"application/json", "application/*", "*/*"}
 	best, ok := len(ranges), false
 	for part := range strings.SplitSeq(header, ",") {
 		name, params, _ := strings.Cut(part, ";")

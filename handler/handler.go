@@ -132,7 +132,7 @@ func (h *handler) post(path string, e endpoint) {
 // readable is for what starts something: that the answer could be read is made sure before.
 func readable(e endpoint) endpoint {
 	return func(w http.ResponseWriter, r *request) error {
-		if !accepts(r.Header.Get("Accept"), "application/json") {
+		if !acceptsJSON(r.Header.Get("Accept")) {
 			return errNotAcceptable
 		}
 		return e(w, r)

@@ -28,7 +28,7 @@ func (h *handler) operations(w http.ResponseWriter, r *request) error {
 	if err := h.known(server); err != nil {
 		return err
 	}
-	if !accepts(r.Header.Get("Accept"), "application/json") {
+	if !acceptsJSON(r.Header.Get("Accept")) {
 		return errNotAcceptable
 	}
 	f, err := parseFilter(r.URL.Query(), server)

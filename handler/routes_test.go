@@ -282,8 +282,8 @@ func TestAccept(t *testing.T) {
 		{"*/*, application/json;q=0", false}, {"application/json;q=0, */*", false}, {"application/*;q=0, */*", false}, {"application/json, */*;q=0", true},
 		{"application/json, application/*;q=0", true}, {";;;", false}, {"application/json;q=x", true}, {"nonsense", false},
 	} {
-		if got := accepts(tc.header, "application/json"); got != tc.want {
-			t.Errorf("accepts(%q) = %v, want %v", tc.header, got, tc.want)
+		if got := acceptsJSON(tc.header); got != tc.want {
+			t.Errorf("acceptsJSON(%q) = %v, want %v", tc.header, got, tc.want)
 		}
 	}
 	b := newBench(t, nil)
