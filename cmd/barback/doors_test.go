@@ -150,6 +150,7 @@ func answers(t *testing.T, c client) {
 		says                     string
 	}{
 		{"status", "GET", "/status", "", nil, 200, `"OK"`},
+		{"the description of it all", "GET", "/openapi.json", "", nil, 200, `"openapi":"3.1.0"`},
 		{"trailing slash", "GET", "/servers/", "", nil, 200, `"pg-one"`},
 		{"a model or nothing is no server", "GET", "/servers/nope/operations", "", nil, 404, "404 Not Found: No barman config found for 'nope'."},
 		{"case matters", "GET", "/servers/PG-ONE/operations", "", nil, 404, "PG-ONE"},

@@ -31,7 +31,7 @@ func TestOutputHasACap(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.write("barback.toml", string(text)+"max_output = \"1MiB\"\n", 0o644)
+	l.write("barback.toml", strings.Replace(string(text), "[runner]\n", "[runner]\nmax_output = \"1MiB\"\n", 1), 0o644)
 	url, _ := l.serve()
 	c := client{t, url}
 	const first, last, size = "Starting backup\n", "Backup completed\n", 40<<20 + 16 + 17
