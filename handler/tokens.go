@@ -28,7 +28,7 @@ func viewToken(t auth.Token) tokenView {
 
 // mayToken asks for the permission over the tokens of a user: one's own, or another's.
 func (r *request) mayToken(user string) error {
-	if r.who.Known && user == r.who.Name && r.rights.May(r.Method, auth.Self) {
+	if r.who.Known && user == r.who.Name && r.rights.MaySelf(r.Method) {
 		r.permission = auth.Self
 		return nil
 	}
@@ -37,7 +37,7 @@ func (r *request) mayToken(user string) error {
 
 // tokens handles "GET /tokens": one's own, and those of others that the caller may see.
 func (h *handler) tokens(w http.ResponseWriter, r *request) error {
-	if !r.rights.May(r.Method, auth.Self) {
+	if !r.rights.MaySelf(r.Method) {
 		if err := r.may("tokens"); err != nil {
 			return err
 		}
@@ -61,7 +61,7 @@ func (h *handler) addToken(w http.ResponseWriter, r *request) error {
 	if !r.who.Known {
 		return r.may("tokens")
 	}
-	if r.who.How == auth.ByToken {
+	if r.permission = auth.Self; r.who.How == auth.ByToken {
 		return errTokenByToken
 	}
 	var c struct {
@@ -115,7 +115,7 @@ func (h *handler) addToken(w http.ResponseWriter, r *request) error {
 // revokeToken handles "DELETE /tokens/ID". One that the caller may not revoke is as one that never was.
 func (h *handler) revokeToken(w http.ResponseWriter, r *request) error {
 	r.target = r.params.ByName("id")
-	if !r.rights.May(r.Method, auth.Self) {
+	if !r.rights.MaySelf(r.Method) {
 		if err := r.may("tokens"); err != nil {
 			return err
 		}

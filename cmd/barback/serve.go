@@ -122,7 +122,11 @@ func (c *config) barman() *barman.Client {
 	return &barman.Client{Command: c.Barman.Command, Config: c.Barman.Config, Cache: c.StateDir, Timeout: time.Duration(c.Barman.Timeout), Policy: policy}
 }
 
-func (c *config) auth() *auth.Keeper { return auth.New(c.StateDir, c.Auth.Peers) }
+func (c *config) auth() *auth.Keeper {
+	keeper := auth.New(c.StateDir, c.Auth.Peers)
+	keeper.Proxy = c.ProxyUser
+	return keeper
+}
 
 func (c *config) audit() *auth.Audit { return &auth.Audit{Path: c.Audit.File} }
 

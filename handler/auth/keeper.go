@@ -14,15 +14,17 @@ type Keeper struct {
 	Tokens *Tokens
 	Keys   *Keys
 	Peers  Peers
+	Proxy  string // the local user of a web server that connects for others; empty: there is none
 	logins *logins
 }
 
 // New is the keeper of a state directory. It makes no file before one is needed.
 func New(stateDir string, peers Peers) *Keeper {
 	dir := filepath.Join(stateDir, "auth")
+	tokens := &Tokens{Dir: filepath.Join(dir, "tokens")}
 	return &Keeper{
-		Users:  &Users{Path: filepath.Join(stateDir, "users.toml")},
-		Tokens: &Tokens{Dir: filepath.Join(dir, "tokens")},
+		Users:  &Users{Path: filepath.Join(stateDir, "users.toml"), fresh: tokens.RevokeAll},
+		Tokens: tokens,
 		Keys:   &Keys{Path: filepath.Join(dir, "jwt.key")},
 		Peers:  peers,
 		logins: newLogins(dir),
@@ -54,7 +56,7 @@ func (k *Keeper) Identify(r *http.Request, now time.Time) (Identity, Rights, err
 		return k.byPassword(r, now)
 	}
 	if p, ok := PeerFrom(r.Context()); ok {
-		if name, ok := k.Peers.identity(p); ok {
+		if name, ok := k.Peers.identity(p, k.Proxy); ok {
 			id = Identity{Name: name, Known: true, How: ByPeer}
 		}
 	}

@@ -118,7 +118,7 @@ func TestPeers(t *testing.T) {
 		{"a user comes before a group", Peers{"group:root": "group", "uid:4242": "user"}, Peer{4242, 0}, "user"},
 		{"a name comes before a number", Peers{"uid:0": "number", "user:root": "name"}, Peer{0, 0}, "name"},
 	} {
-		if got, ok := tc.peers.identity(tc.peer); got != tc.want || ok != (tc.want != "") {
+		if got, ok := tc.peers.identity(tc.peer, ""); got != tc.want || ok != (tc.want != "") {
 			t.Errorf("%s: %v are %q, want %q", tc.name, tc.peer, got, tc.want)
 		}
 	}
@@ -153,11 +153,13 @@ func TestRoles(t *testing.T) {
 		{"POST", "operations/config_update", all}, {"DELETE", "servers/pg-one/operations/backup", all}, {"DELETE", "operations/cron", all},
 		{"GET", "users", all}, {"POST", "users", all}, {"GET", "users/ann", all}, {"DELETE", "users/ann", all}, {"GET", "tokens/ann", all}, {"POST", "tokens/ann", all}, {"DELETE", "tokens/ann", all}, {"GET", "audit", all},
 		{"GET", "barman/backup", all}, {"GET", "config/barman/change", all}, {"GET", "history/list", all}, {"GET", "auth/user/add", all},
-		{"GET", "tokens/self", looks}, {"POST", "tokens/self", looks}, {"DELETE", "tokens/self", looks},
 	} {
 		for role := range Roles {
 			r := (&User{Role: role}).Rights()
 			r.known = true
+			if !r.MaySelf("POST") || !r.MaySelf("GET") {
+				t.Errorf("a %s may not make and see tokens of its own", role)
+			}
 			if want := strings.Contains(tc.who, role); r.May(tc.method, tc.name) != want {
 				t.Errorf("a %s may %s %s: %v, want %v", role, tc.method, tc.name, !want, want)
 			}
@@ -170,11 +172,13 @@ func TestRoles(t *testing.T) {
 		want         bool
 	}{
 		{"GET", "audit", true}, {"POST", "servers/pg-one/operations/backup", true}, {"GET", "servers/pg-two", false}, {"GET", "servers/pg-one", true}, {"GET", "users", false},
-		{"GET", "tokens/self", true}, {"POST", "tokens/self", false},
 	} {
 		if got := added.May(tc.method, tc.name); got != tc.want {
 			t.Errorf("a viewer with lists of its own may %s %s: %v, want %v", tc.method, tc.name, got, tc.want)
 		}
+	}
+	if !added.MaySelf("GET") || added.MaySelf("POST") {
+		t.Error("a viewer who is denied POST tokens may POST them, or GET none")
 	}
 	if err := CheckRole("root"); err == nil || !strings.Contains(err.Error(), "admin, operator, viewer") {
 		t.Errorf("CheckRole(root) = %v, want the roles that there are", err)
@@ -188,6 +192,9 @@ func TestAnonymousAdministersNothing(t *testing.T) {
 		if r.May("GET", name) || r.May("POST", name) {
 			t.Errorf("anonymous may do %s", name)
 		}
+	}
+	if r.MaySelf("GET") {
+		t.Error("anonymous may have tokens")
 	}
 	if !r.May("POST", "servers/pg-one/operations/backup") {
 		t.Error("anonymous may not do what it was allowed")

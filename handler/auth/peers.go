@@ -34,18 +34,21 @@ func (p Peers) Check() error {
 	return nil
 }
 
-// identity is whom the mapping makes of a peer. Names are looked up in /etc/passwd and
+// identity is whom the mapping makes of a peer. The local user proxy connects for others, who are in none of its
+// groups: www-data has to be in the group that may connect. Names are looked up in /etc/passwd and
 // /etc/group; those of other directories are given by number.
-func (p Peers) identity(peer Peer) (string, bool) {
+func (p Peers) identity(peer Peer, proxy string) (string, bool) {
 	if len(p) == 0 {
 		return "", false
 	}
 	uid, gid := strconv.FormatUint(uint64(peer.UID), 10), strconv.FormatUint(uint64(peer.GID), 10)
-	keys := []string{"uid:" + uid, "gid:" + gid}
+	keys := []string{"uid:" + uid}
 	groups := []string{gid}
 	if u, err := user.LookupId(uid); err == nil {
 		keys = append(keys, "user:"+u.Username)
-		if more, err := u.GroupIds(); err == nil {
+		if u.Username == proxy {
+			groups = nil
+		} else if more, err := u.GroupIds(); err == nil {
 			groups = append(groups, more...)
 		}
 	}

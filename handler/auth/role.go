@@ -16,8 +16,7 @@ var Roles = map[string]Lists{
 	"admin": {Access: []string{"*"}},
 }
 
-// Self is the permission to make, see and revoke one's own tokens. Everybody who is known has
-// it, as a token can do no more than who makes it; "deny tokens" takes it away.
+// Self is the name of the permission to make, see and revoke one's own tokens: see [Rights.MaySelf].
 const Self = "tokens/self"
 
 // Administrative reports whether a permission is about who may what. Whoever is not known never
@@ -36,11 +35,15 @@ type Rights struct {
 // May reports whether the request may do with method what name stands for.
 func (r Rights) May(method, name string) bool {
 	covers := func(pattern string) bool { return covers(pattern, method, name) }
-	if !r.known && Administrative(name) {
-		return false
-	}
-	if r.scope != nil && !slices.ContainsFunc(r.scope, covers) || slices.ContainsFunc(r.own.Deny, covers) {
-		return false
-	}
-	return r.known && name == Self || r.role.May(method, name) || slices.ContainsFunc(r.own.Access, covers)
+	return r.leave(method, name) && (r.role.May(method, name) || slices.ContainsFunc(r.own.Access, covers))
+}
+
+// MaySelf reports whether the request may do with method what [Self] stands for. Everybody who is known may, as a token
+// can do no more than who makes it; "deny tokens" takes it away. It is not May of that name: there may be a user called self.
+func (r Rights) MaySelf(method string) bool { return r.known && r.leave(method, Self) }
+
+// leave reports whether nothing takes away what a role or a list may give.
+func (r Rights) leave(method, name string) bool {
+	covers := func(pattern string) bool { return covers(pattern, method, name) }
+	return (r.known || !Administrative(name)) && (r.scope == nil || slices.ContainsFunc(r.scope, covers)) && !slices.ContainsFunc(r.own.Deny, covers)
 }

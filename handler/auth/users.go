@@ -25,8 +25,9 @@ import (
 // Users is users.toml: who is known, and what they may do. Changes are made under
 // the lock of users.lock beside it and replace the file whole; readers take no lock.
 type Users struct {
-	Path string
-	last atomic.Pointer[parsed]
+	Path  string
+	fresh func(name string) (n int, err error) // called before a name is added: what is left of who had it must end
+	last  atomic.Pointer[parsed]
 }
 
 // User is one identity in users.toml.
@@ -233,9 +234,16 @@ func (u *Users) edit(change func(table) error) error {
 	if err != nil {
 		return err
 	}
-	t := p.table
+	t, old := p.table, maps.Clone(p.Users)
 	if err := change(t); err != nil {
 		return err
+	}
+	for name := range t.Users {
+		if _, known := old[name]; !known && u.fresh != nil {
+			if _, err := u.fresh(name); err != nil {
+				return err
+			}
+		}
 	}
 	var b bytes.Buffer
 	b.WriteString("# Who may do what; changed by \"barback user\".\n")
