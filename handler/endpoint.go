@@ -141,7 +141,7 @@ func (h *handler) path(r *http.Request) (string, error) {
 	if p == "*" && r.Method == http.MethodOptions {
 		return "/", nil
 	}
-	if !strings.HasPrefix(p, "/") || strings.Contains(p, "//") || strings.ContainsFunc(p, func(c rune) bool { return c < ' ' || c == 0x7f }) {
+	if !strings.HasPrefix(p, "/") || encodedSlash.MatchString(r.URL.EscapedPath()) || strings.Contains(p, "//") || strings.ContainsFunc(p, func(c rune) bool { return c < ' ' || c == 0x7f }) {
 		return "", errBadPath
 	}
 	if slices.ContainsFunc(strings.Split(p, "/"), func(s string) bool { return s == "." || s == ".." }) {
@@ -156,6 +156,9 @@ func (h *handler) path(r *http.Request) (string, error) {
 	}
 	return "/" + strings.Trim(p, "/"), nil
 }
+
+// encodedSlash is a slash to us; to a web server it is one, none or a reason to refuse, as it was told.
+var encodedSlash = regexp.MustCompile(`(?i)%2f`)
 
 var goodRequestID = regexp.MustCompile(`^[A-Za-z0-9._@-]{1,64}$`)
 

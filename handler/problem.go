@@ -18,7 +18,7 @@ import (
 var (
 	errNoRoute       = errors.New("no such path; GET / lists what there is")
 	errNotFound      = errors.New("Resource not found") //nolint:staticcheck // pg-backup-api's words, which its clients know
-	errBadPath       = errors.New("the path holds dot segments, double slashes or control characters")
+	errBadPath       = errors.New("the path holds dot segments, double slashes, encoded slashes or control characters")
 	errNotAcceptable = errors.New("this answer exists as application/json only; the Accept header excludes it")
 	errTokenByToken  = errors.New("a token makes no tokens: log in with a password, or use barback token create")
 	errRange         = errors.New("the Range lies outside of what Barman printed so far; Content-Range says how much that is")
