@@ -55,7 +55,7 @@ func (h *handler) start(w http.ResponseWriter, r *request, kind barman.Kind, req
 	ctx, cancel := context.WithTimeout(r.Context(), launchTimeout)
 	defer cancel()
 	if op, err = h.Launcher.Start(ctx, op); err != nil {
-		return err
+		return h.conceal(r, err)
 	}
 	if op.CreatedAt.Before(began) { // it was there already
 		w.Header().Set("Idempotent-Replayed", "true")
@@ -63,6 +63,18 @@ func (h *handler) start(w http.ResponseWriter, r *request, kind barman.Kind, req
 	}
 	h.Log.WithFields(map[string]any{"request": r.id, "operation": string(op.ID), "type": op.Type, "server": op.Server, "user": r.who.Name}).Info("operation accepted")
 	return h.accepted(w, r, op)
+}
+
+// conceal leaves out of err what is said of an operation that the caller may not see.
+func (h *handler) conceal(r *request, err error) error {
+	e, ok := errors.AsType[*operation.ConflictError](err)
+	if !ok {
+		return err
+	}
+	if op, err := h.Records.Load(e.ID); err != nil || !r.sees(permission(op.Server, op.Type)) {
+		return &operation.ConflictError{Why: "another operation, which you may not see, is in the way"}
+	}
+	return err
 }
 
 // accepted answers 202 with an operation to poll, after the wait that the client prefers.

@@ -242,7 +242,7 @@ func TestErrorsBecomeStatuses(t *testing.T) {
 		{"no Barman", &barman.MissingError{Command: "barman", Err: fmt.Errorf("x: %w", os.ErrNotExist)}, 503, "Barman is not installed"},
 		{"Barman's configuration", &barman.ConfigError{Path: "/etc/barman.conf", Err: os.ErrNotExist}, 503, "/etc/barman.conf"},
 		{"too old a Barman", &barman.UnsupportedError{Kind: "config_switch", Since: "3.10", Installed: "3.4.0"}, 501, "3.10"},
-		{"in the way", &operation.ConflictError{ID: "20260102T030405-0az9kx", Why: "wait for it"}, 409, `"conflicting_operation":"20260102T030405-0az9kx"`},
+		{"in the way", &operation.ConflictError{ID: "20260102T030405-0az9kx", Why: "wait for it"}, 409, "is in the way"}, // which, see TestHiddenOperationsStayHidden
 		{"being accepted", &operation.AcceptingError{ID: "20260102T030405-0az9kx"}, 409, "ask again"},
 		{"a key used twice", &operation.KeyError{ID: "20260102T030405-0az9kx"}, 422, "Idempotency-Key"},
 		{"the wrong state", &operation.TransitionError{ID: "x", From: operation.Succeeded, To: operation.Canceling}, 409, `"state":"succeeded"`},

@@ -48,19 +48,19 @@ func (h *handler) servers(w http.ResponseWriter, r *request) error {
 		if !r.sees("servers/" + s.Name) {
 			continue
 		}
-		views = append(views, h.serverView(s, active))
+		views = append(views, h.serverView(r, s, active))
 	}
 	return answer(w, r, http.StatusOK, map[string]any{"servers": views})
 }
 
-func (h *handler) serverView(s barman.Overview, active []operation.Operation) serverView {
+func (h *handler) serverView(r *request, s barman.Overview, active []operation.Operation) serverView {
 	v := serverView{Name: s.Name, Description: mask(s.Description), Active: s.Active, Passive: s.Passive, Running: []string{},
 		Links: linksView{"operations": h.operationsPath(s.Name)}}
 	if s.ActiveModel != "" {
 		v.ActiveModel = &s.ActiveModel
 	}
 	for _, op := range active {
-		if op.Server == s.Name {
+		if op.Server == s.Name && r.sees(permission(op.Server, op.Type)) {
 			v.Running = append(v.Running, string(op.ID))
 		}
 	}
