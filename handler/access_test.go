@@ -38,6 +38,8 @@ var access = []struct{ what, who string }{
 	{"GET /status", "+++++++"},
 	{"GET /", "-+-+++-"},
 	{"GET /version", "-+-+++-"},
+	{"GET /openapi.json", "-+-+++-"},
+	{"GET /openapi.yaml", "-+-+++-"},
 	{"GET /diagnose", "-+-+++-"},
 	{"GET /servers", "-+-+++-"},
 
@@ -238,7 +240,7 @@ func (b *bench) deed(what string, n int) deed {
 		return d
 	}
 	switch what {
-	case "GET /":
+	case "GET /", "GET /openapi.json", "GET /openapi.yaml":
 		d.permission = "version"
 	case "POST /users":
 		d.body = fmt.Sprintf(`{"name":"new%d","role":"viewer","password":"long enough"}`, n)
@@ -308,7 +310,7 @@ func TestAccess(t *testing.T) {
 			t.Fatalf("the row %s has %d columns, want %d", row.what, len(row.who), columns)
 		}
 	}
-	want := needed(b.Handler.(*handler).table)
+	want := needed(b.table())
 	for _, what := range want {
 		if !slices.Contains(rows, what) {
 			t.Errorf("%s is not in the table: who may do that?", what)

@@ -102,6 +102,8 @@ func (d *Document) Check(a Answer) error {
 	}
 	op, found := d.find(a)
 	switch {
+	case a.typ() == "urn:barback:bad-path": // what the path looks like decoded does not matter
+		return d.body(d.root.at("components", "schemas", "Problem"), a)
 	case !found && a.Status >= 400: // no such path, or it has not this method
 		return d.body(d.root.at("components", "schemas", "Problem"), a)
 	case !found && a.Method == http.MethodOptions && a.Status == http.StatusNoContent && a.Header.Get("Allow") != "" && len(a.Body) == 0:
