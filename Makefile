@@ -30,9 +30,9 @@ test: build ## install what is missing and run all tests, with real Barman, Post
 	packaging/lab/install --quiet
 	packaging/lab/test -timeout 30m ./...
 
-torture: build ## the long form of the tests that kill, fill disks and race (half an hour)
+torture: build ## the long form of the tests that kill, fill disks, race and inject (half an hour)
 	packaging/lab/install --quiet
-	BARBACK_TORTURE=1 packaging/lab/test -v -timeout 120m -run 'Torture|Progress' ./cmd/barback
+	BARBACK_TORTURE=1 packaging/lab/test -v -timeout 120m -run 'Torture|Progress|Injection|Secrets' ./cmd/barback
 
 check: build ## what has to be clean before a commit: gofmt, vet, linters, race tests, known vulnerabilities
 	packaging/lab/install --quiet

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -14,6 +15,9 @@ import (
 	"barback/runner/barman"
 	"barback/runner/operation"
 )
+
+// filters are the parameters of a list that are kept from page to page.
+var filters = []string{"page_size", "requested_by", "scope", "server", "since", "state", "status", "type", "until"}
 
 // maxPage is the largest page; who asks for a larger one gets this.
 const maxPage = 1000
@@ -52,6 +56,7 @@ func (h *handler) operations(w http.ResponseWriter, r *request) error {
 		token := pageToken(list[len(list)-1].ID)
 		body = fmt.Appendf(body, `,"next_page_token":%q`, token)
 		next := r.URL.Query()
+		maps.DeleteFunc(next, func(name string, _ []string) bool { return !slices.Contains(filters, name) }) // a secret may be among the others
 		next.Set("page_token", token)
 		w.Header().Set("Link", fmt.Sprintf(`<%s?%s>; rel="next"`, h.operationsPath(server), next.Encode()))
 	}

@@ -30,11 +30,11 @@ var secrets = []*regexp.Regexp{
 	regexp.MustCompile(`(?i)(\b(?:bearer|barman) +)[a-z0-9._~+/=-]{16,}`),
 	regexp.MustCompile(`(\beyJ)[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?`), // a JSON Web Token
 	regexp.MustCompile(`(\b` + auth.TokenPrefix + `)[a-z2-7]{20,}`),
-	regexp.MustCompile(`(?is)(` + names + `["']?\s*=\s*)(?:` + value + `)`),
-	regexp.MustCompile(`(?is)(` + names + `["']\s*:\s*)(?:` + value + `)`), // an object that is no JSON, such as Python's
+	regexp.MustCompile(`(?is)(` + names + `\\*["']?\s*=\s*)(?:` + value + `)`),
+	regexp.MustCompile(`(?is)(` + names + `\\*["']\s*:\s*)(?:` + value + `)`), // an object that is no JSON, such as Python's
 	regexp.MustCompile(`(?is)(--?[a-z0-9-]*` + names + `[ \t]+)(?:` + value + `)`),
 	regexp.MustCompile(`(?is)(\bsshpass\s+-p\s*|(?:^|\s)(?:-u|--user|--proxy-user)[ =]?[^\s:/]+:)(?:` + value + `)`),
-	regexp.MustCompile(`(://[^:@/\s]*:)[^/\s]*(@)`),
+	regexp.MustCompile(`(:(?://|~1~1)[^:@/\s]*:)[^/\s]*(@)`), // ~1: in a JSON pointer
 }
 
 const redacted = "*REDACTED*"

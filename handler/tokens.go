@@ -23,7 +23,7 @@ type tokenView struct {
 }
 
 func viewToken(t auth.Token) tokenView {
-	return tokenView{ID: t.ID, User: t.User, Name: t.Name, Scope: t.Scope, CreatedAt: t.CreatedAt, CreatedBy: t.CreatedBy, ExpiresAt: when(t.ExpiresAt), LastUsed: when(t.LastUsed)}
+	return tokenView{ID: t.ID, User: t.User, Name: mask(t.Name), Scope: t.Scope, CreatedAt: t.CreatedAt, CreatedBy: t.CreatedBy, ExpiresAt: when(t.ExpiresAt), LastUsed: when(t.LastUsed)}
 }
 
 // mayToken asks for the permission over the tokens of a user: one's own, or another's.

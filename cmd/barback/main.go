@@ -147,7 +147,8 @@ func run(p program, args []string, stdout, stderr io.Writer) int {
 	return p.failure
 }
 
-// parse reads the flags of a verb, which may stand before and behind its arguments.
+// parse reads the flags of a verb, which may stand before and behind its arguments. Behind "--" there are none, so that
+// a script can hand on any value.
 func (c *call) parse(minArgs, maxArgs int) error {
 	var words []string
 	for rest := c.args; ; {
@@ -156,7 +157,12 @@ func (c *call) parse(minArgs, maxArgs int) error {
 		} else if err != nil {
 			return usageError(err.Error())
 		}
+		flags := rest[:len(rest)-c.flags.NArg()]
 		rest = c.flags.Args()
+		if len(flags) > 0 && flags[len(flags)-1] == "--" {
+			words = append(words, rest...)
+			break
+		}
 		if len(rest) == 0 {
 			break
 		}
