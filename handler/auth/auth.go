@@ -47,10 +47,15 @@ func NewContext(ctx context.Context, name string) context.Context {
 // FromContext is the identity that the door of a request vouches for. A user called anonymous, as Apache's
 // mod_authn_anon makes one, is nobody: what anonymous may is for those who are not known.
 func FromContext(ctx context.Context) Identity {
-	if name, _ := ctx.Value(identityKey{}).(string); name != "" && name != Anonymous {
+	if name := vouched(ctx); name != "" && name != Anonymous {
 		return Identity{Name: name, Known: true, How: ByApache}
 	}
 	return Identity{Name: Anonymous, How: ByNobody}
+}
+
+func vouched(ctx context.Context) string {
+	name, _ := ctx.Value(identityKey{}).(string)
+	return name
 }
 
 type remoteKey struct{}

@@ -46,7 +46,7 @@ func (k *Keeper) Identify(r *http.Request, now time.Time) (Identity, Rights, err
 	scheme, value, err := authorization(r)
 	bearer := strings.EqualFold(scheme, "Bearer")
 	switch {
-	case id.Known && (!bearer || !strings.HasPrefix(value, TokenPrefix)):
+	case vouched(r.Context()) != "" && (!bearer || !strings.HasPrefix(value, TokenPrefix)):
 		return k.rights(id, nil)
 	case err != nil:
 		return id, Rights{}, err
