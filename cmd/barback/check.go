@@ -85,6 +85,9 @@ func configCheck(c *call) error {
 	if err != nil {
 		return err
 	}
+	if err := c.asOwner(cfg); err != nil {
+		return err
+	}
 	if cfg.path == "" {
 		_, _ = fmt.Fprintf(c.stdout, "ok      configuration: %s is not there, the defaults are in force\n", defaultConfig)
 	} else {

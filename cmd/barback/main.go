@@ -101,6 +101,7 @@ type call struct {
 	flags          *flag.FlagSet
 	configPath     *string
 	audit          *auth.Audit
+	who            string // the local user; see asOwner
 	stdout, stderr io.Writer
 }
 

@@ -95,7 +95,7 @@ func opCancel(c *call) error {
 	if err != nil {
 		return err
 	}
-	if op, err = runner.Cancel(store, op.ID, whoami()); err != nil {
+	if op, err = runner.Cancel(store, op.ID, "local:"+c.who); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintln(c.stdout, op.ID, op.State)
@@ -109,6 +109,9 @@ func (c *call) store(minArgs, maxArgs int) (*operation.Store, config, error) {
 	}
 	cfg, err := loadConfig(*c.configPath)
 	if err != nil {
+		return nil, cfg, err
+	}
+	if err := c.asOwner(cfg); err != nil {
 		return nil, cfg, err
 	}
 	store, err := cfg.store()

@@ -4,10 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
-	"os/user"
 	"strings"
-	"syscall"
 
 	"barback/runner/barman"
 	"barback/runner/operation"
@@ -38,7 +35,7 @@ func opStart(c *call) error {
 			return err
 		}
 	}
-	op, err := startOperation(cfg, store, kind, *server, body)
+	op, err := startOperation(cfg, store, kind, *server, body, c.who)
 	if err != nil {
 		return err
 	}
@@ -49,7 +46,7 @@ func opStart(c *call) error {
 	return nil
 }
 
-func startOperation(cfg config, store *operation.Store, kind barman.Kind, server string, body map[string]json.RawMessage) (operation.Operation, error) {
+func startOperation(cfg config, store *operation.Store, kind barman.Kind, server string, body map[string]json.RawMessage, who string) (operation.Operation, error) {
 	req := barman.Request{Type: kind.Name, Server: server, Body: body}
 	plan, err := cfg.barman().Plan(kind, req)
 	if err != nil {
@@ -63,7 +60,7 @@ func startOperation(cfg config, store *operation.Store, kind barman.Kind, server
 	if err != nil {
 		return op, err
 	}
-	op.RequestedBy = whoami()
+	op.RequestedBy = "local:" + who
 	return cfg.launcher(store).Start(context.Background(), op)
 }
 
@@ -86,28 +83,4 @@ func members(args []string) (map[string]json.RawMessage, error) {
 		body[key] = raw
 	}
 	return body, nil
-}
-
-// ownState makes sure that runners and records become those of the state directory's owner.
-func ownState(cfg config, verb string) error {
-	st, err := os.Stat(cfg.StateDir)
-	if err != nil {
-		return err
-	}
-	owner := int(st.Sys().(*syscall.Stat_t).Uid)
-	if owner == os.Geteuid() {
-		return nil
-	}
-	name := fmt.Sprint(owner)
-	if u, err := user.LookupId(name); err == nil {
-		name = u.Username
-	}
-	return fmt.Errorf("records are made as the owner of %s: sudo -u %s barback %s …", cfg.StateDir, name, verb)
-}
-
-func whoami() string {
-	if u, err := user.Current(); err == nil {
-		return "local:" + u.Username
-	}
-	return fmt.Sprintf("local:%d", os.Geteuid())
 }

@@ -2,8 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
-	"os/user"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -27,7 +25,7 @@ func tokenCreate(c *call) error {
 		return fmt.Errorf("%w: %q; barback user add makes one", auth.ErrNoUser, c.args[0])
 	}
 	now := time.Now()
-	t := auth.Token{User: c.args[0], Name: *name, Scope: scope, CreatedBy: operator()}
+	t := auth.Token{User: c.args[0], Name: *name, Scope: scope, CreatedBy: c.who}
 	if t.ExpiresAt, err = auth.ParseLifetime(*expires, now); err != nil {
 		return usageError(err.Error())
 	}
@@ -99,7 +97,7 @@ func tokenRotateKey(c *call) error {
 // audited notes a change that was made, or was not, in the audit log. One that cannot be noted is
 // made all the same, and said to be so.
 func (c *call) audited(target string, err error) error {
-	e := auth.Entry{Time: time.Now().UTC(), Identity: operator(), How: "cli", Command: c.flags.Name(), Target: target, Result: "ok"}
+	e := auth.Entry{Time: time.Now().UTC(), Identity: c.who, How: "cli", Command: c.flags.Name(), Target: target, Result: "ok"}
 	if err != nil {
 		e.Result = err.Error()
 	}
@@ -107,16 +105,4 @@ func (c *call) audited(target string, err error) error {
 		_, _ = fmt.Fprintf(c.stderr, "barback: this is not in the audit log: %v\n", err)
 	}
 	return err
-}
-
-// operator is the local user who runs this command, and who became that by sudo.
-func operator() string {
-	name := fmt.Sprint("uid:", os.Getuid())
-	if u, err := user.Current(); err == nil {
-		name = u.Username
-	}
-	if by := os.Getenv("SUDO_USER"); by != "" && by != name && auth.ValidName(by) {
-		name = by + " as " + name
-	}
-	return name
 }

@@ -175,8 +175,11 @@ func (c *call) keeper(minArgs, maxArgs int) (*auth.Keeper, error) {
 		return nil, usageError(fmt.Sprintf("%q is not a name: letters, digits and @._=,+ -", c.args[0]))
 	}
 	cfg, err := loadConfig(*c.configPath)
+	if err != nil {
+		return nil, err
+	}
 	c.audit = cfg.audit()
-	return cfg.auth(), err
+	return cfg.auth(), c.asOwner(cfg)
 }
 
 // passwordFlags are the ways to a new password; the function that comes back goes the one that
