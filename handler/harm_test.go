@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 
@@ -168,5 +169,25 @@ func TestARetryIsARequestOfItsOwn(t *testing.T) {
 	b.askAs("ann", "POST", one+"/retry", "").want(422, "remote_ssh_command") // accepted once, under another policy
 	if n := b.start.started(); n != 0 {
 		t.Errorf("%d operations were begun, want none", n)
+	}
+}
+
+// What is wrong with users.toml is told in the log, and not to everybody: a parser names what it stumbled over.
+func TestADamagedUsersFileTellsNothing(t *testing.T) {
+	b := newBench(t, nil)
+	for _, text := range []string{"[users.secret]\nrole = \"boss-secret\"\n", "[users.secret]\npassword = \"$argon2id$secret\"\n", "[users.secret\n", "[users.secret]\npassword = secret\n", "secret = 1\n"} {
+		if err := os.WriteFile(b.auth.Users.Path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, header := range [][]string{nil, {"Authorization", basic("ann", password)}} {
+			res := b.ask("GET", "/servers", "", header...)
+			res.want(503, "log says why")
+			if strings.Contains(res.Body.String(), "secret") || strings.Contains(res.Body.String(), b.dir) {
+				t.Errorf("users.toml with %q: the answer tells of it: %s", text, res.Body)
+			}
+		}
+		if !strings.Contains(b.log.text(), b.auth.Users.Path) {
+			t.Errorf("users.toml with %q: the log does not say where it is: %s", text, b.log.text())
+		}
 	}
 }

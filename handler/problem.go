@@ -193,6 +193,9 @@ func (h *handler) problem(w http.ResponseWriter, r *request, err error) {
 	case slug == "internal":
 		detail = "barback could not do this; its log says why, under this request ID"
 		log.Error("request failed")
+	case slug == "users-file": // anybody can ask, and a parser names what it stumbles over
+		detail = "users.toml or the files of log-ins cannot be used; the log says why, under this request ID"
+		log.Error("request refused")
 	case status >= 500:
 		log.Error("request refused")
 	}
