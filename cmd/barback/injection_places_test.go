@@ -4,21 +4,19 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
-
-	"barback/handler/auth"
 )
 
 // The places outside of an operation's body where a client can write something.
@@ -35,6 +33,7 @@ var paths = []string{
 var queries = map[string][]string{
 	"/operations":                        {"type", "state", "status", "server", "since", "until", "page_size", "page_token", "requested_by", "scope", "nobody-knows-it"},
 	"/servers/pg-a/operations":           {"type", "state", "status", "server", "since", "until", "page_size", "page_token", "requested_by", "scope"},
+	"/operations/ID/output":              {"offset", "follow", "raw"},
 	"/servers/pg-a/operations/ID":        {"wait"},
 	"/servers/pg-a/operations/ID/output": {"offset", "follow", "raw"},
 	"/status":                            {"deep"},
@@ -60,8 +59,9 @@ var people = []struct{ path, member, body string }{
 func TestInjectionElsewhere(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(tortureSeed(t), 0))
 	n := newNoting(t)
-	words, most := n.corpus("words"), times(8, 1000)
+	words, most := n.corpus("words"), times(3, 1000)
 	c := client{t, n.url}
+	described(c)
 	done := c.post("/servers/pg-a/operations", `{"type":"backup"}`)
 	c.wait(done)
 	n.ran()
@@ -104,6 +104,53 @@ func TestInjectionElsewhere(t *testing.T) {
 		t.Errorf("GET /users after all that = %d %s, want 200", res.StatusCode, res.body)
 	}
 	n.logs()
+}
+
+// described holds the tables above against the description of the API: no place in it is left out.
+func described(c client) {
+	c.t.Helper()
+	type parameter struct {
+		Ref  string `json:"$ref"`
+		In   string
+		Name string
+	}
+	type operation struct{ Parameters []parameter }
+	var api struct {
+		Paths      map[string]map[string]json.RawMessage
+		Components struct{ Parameters map[string]parameter }
+	}
+	res, err := c.try("GET", "/openapi.json", "")
+	if err := errors.Join(err, json.Unmarshal(res.body, &api)); err != nil || len(api.Paths) < 10 {
+		c.t.Fatalf("the description cannot be read, or has %d paths: %v", len(api.Paths), err)
+	}
+	place := regexp.MustCompile(`\{\w+\}`)
+	names := strings.NewReplacer("{server}", "pg-a", "{id}", "ID")
+	for path, methods := range api.Paths {
+		for method, raw := range methods {
+			var of []parameter
+			if method == "parameters" {
+				_ = json.Unmarshal(raw, &of)
+			} else {
+				var op operation
+				_ = json.Unmarshal(raw, &op)
+				of = op.Parameters
+				for _, at := range place.FindAllStringIndex(path, -1) {
+					route := strings.ToUpper(method) + " " + names.Replace(path[:at[0]]) + "%s" + names.Replace(path[at[1]:])
+					if !slices.Contains(paths, route) {
+						c.t.Errorf("no test sends odd values in %s", route)
+					}
+				}
+			}
+			for _, p := range of {
+				if p.Ref != "" {
+					p = api.Components.Parameters[strings.TrimPrefix(p.Ref, "#/components/parameters/")]
+				}
+				if p.In == "query" && !slices.Contains(queries[names.Replace(path)], p.Name) || p.In == "header" && !slices.Contains(headers, p.Name) {
+					c.t.Errorf("no test sends odd values in the %s %s of %s", p.In, p.Name, path)
+				}
+			}
+		}
+	}
 }
 
 // boss is an administrator's Authorization header.
@@ -199,98 +246,4 @@ func (n *noting) settled(t testing.TB, answer []byte) {
 		t.Fatalf("the 202 is %s: %v", answer, err)
 	}
 	client{t, n.url}.wait(op.Links["self"])
-}
-
-// TestInjectionOnTheCommandLine sends the values as arguments of "barback op start" and "barback user allow".
-func TestInjectionOnTheCommandLine(t *testing.T) {
-	rnd := rand.New(rand.NewPCG(tortureSeed(t), 0))
-	n := newNoting(t)
-	words := slices.DeleteFunc(slices.Concat(n.corpus("words"), n.corpus("commands")), func(w string) bool { return strings.Contains(w, "\x00") }) // execve(2) takes none
-	for _, p := range parameters {
-		if p.put == nil || strings.HasPrefix(p.name, "changes/") || strings.Contains(p.name, " ") || p.name == "type" {
-			continue
-		}
-		rnd.Shuffle(len(words), func(i, j int) { words[i], words[j] = words[j], words[i] })
-		for _, w := range words[:min(times(2, 1000), len(words))] {
-			n.opStart(t, p, w)
-		}
-	}
-	for _, w := range words[:min(times(10, 1000), len(words))] {
-		for _, args := range [][]string{{"ann", w}, {w, "servers"}} {
-			cmd := n.command(n.bin, append([]string{"user", "allow", "--config", n.config, "--"}, args...)...)
-			out, err := cmd.CombinedOutput()
-			all, readErr := (&auth.Users{Path: n.state + "/users.toml"}).All()
-			if readErr != nil {
-				t.Fatalf("after user allow %q (%v %s) users.toml cannot be read: %v", args, err, out, readErr)
-			}
-			if err == nil && !slices.Contains(all[args[0]].Access, args[1]) || err != nil && slices.Contains(all[args[0]].Access, args[1]) && args[1] != "servers" {
-				t.Errorf("user allow %q = %v %s, and users.toml has %v", args, err, out, all[args[0]])
-			}
-			n.nothing(t, fmt.Sprintf("user allow %q", args))
-		}
-	}
-	n.environs()
-	n.logs()
-}
-
-func (n *noting) opStart(t testing.TB, p parameter, w string) {
-	t.Helper()
-	var v any = w
-	if json.Valid([]byte(w)) {
-		v = decoded(t, w)
-	}
-	body := p.body(v)
-	words := []string{n.bin, "op", "start", "--config", n.config, "--wait"}
-	if p.server() != "" {
-		words = append(words, "--server", p.server())
-	}
-	words = append(words, "--", fmt.Sprint(body["type"]))
-	for name, value := range body {
-		text, err := json.Marshal(value)
-		switch {
-		case err != nil:
-			t.Fatal(err)
-		case name == p.name:
-			text = []byte(w)
-		}
-		if name != "type" {
-			words = append(words, name+"="+string(text))
-		}
-	}
-	words = n.inPath(words...)
-	out, err := n.command(words[0], words[1:]...).CombinedOutput()
-	started := regexp.MustCompile(`(?m)^\d{8}T\d{6}-\w{6}$`).Match(out)
-	if !started && err == nil {
-		t.Errorf("%q = %s, want an ID or an error", words, out)
-	}
-	p.started(n, t, body, []byte(fmt.Sprintf("%q", words)), started, string(out))
-}
-
-// TestInjectionThroughApache sends a sample over CGI and FastCGI as Apache speaks them.
-func TestInjectionThroughApache(t *testing.T) {
-	seed := tortureSeed(t)
-	if os.Geteuid() != 0 || os.Getenv("BARBACK_TEST") != "all" {
-		t.Skip("Apache needs root: make test")
-	}
-	n := newNoting(t)
-	for _, recipe := range []string{"cgi", "fcgid"} {
-		t.Run(recipe, func(t *testing.T) {
-			rnd := rand.New(rand.NewPCG(seed, 0))
-			door := n.apache(recipe)
-			// Apache's programs have a PATH of their own, and ssh would be the real one.
-			bodyValues(t, n, rnd, door, times(1, 5), func(p parameter) bool { return p.name != "remote_ssh_command" && p.name != "target" })
-			c := client{t, door}
-			for _, route := range paths[:6] {
-				method, path, _ := strings.Cut(route, " ")
-				words := n.corpus("words")
-				for _, i := range rnd.Perm(len(words))[:times(4, 40)] {
-					if _, err := c.try(method, fmt.Sprintf(path, url.PathEscape(words[i])), ""); err != nil {
-						t.Errorf("%s %q: %v", route, words[i], err)
-					}
-					n.nothing(t, fmt.Sprintf("%s with %q", route, words[i]))
-				}
-			}
-		})
-	}
-	n.environs()
 }

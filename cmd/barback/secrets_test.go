@@ -27,7 +27,7 @@ var holders = []string{"operation.json"}
 func TestSecrets(t *testing.T) {
 	n := newNoting(t)
 	boss := n.boss()
-	secretsThrough(t, n, n.url, boss, times(5, 1000))
+	secretsThrough(t, n, n.url, boss, times(2, 1000), false)
 	n.secretFiles(n.dir+"/serve.log", n.dir+"/audit.log")
 	n.logs()
 }
@@ -40,7 +40,7 @@ func TestSecretsThroughApache(t *testing.T) {
 	n := newNoting(t)
 	boss := n.boss()
 	for _, recipe := range []string{"cgi", "fcgid"} {
-		secretsThrough(t, n, n.apache(recipe), boss, times(2, 10))
+		secretsThrough(t, n, n.apache(recipe), boss, times(2, 10), true)
 		logs, _ := filepath.Glob(n.dir + "/apache-" + recipe + "/logs/*")
 		if len(logs) < 2 {
 			t.Errorf("Apache's logs are %q, want at least two", logs)
@@ -49,7 +49,7 @@ func TestSecretsThroughApache(t *testing.T) {
 	}
 }
 
-func secretsThrough(t *testing.T, n *noting, door, boss string, most int) {
+func secretsThrough(t *testing.T, n *noting, door, boss string, most int, apache bool) {
 	c := client{t, door}
 	list := n.corpus("secrets")
 	rnd := rand.New(rand.NewPCG(tortureSeed(t), 0))
@@ -57,6 +57,9 @@ func secretsThrough(t *testing.T, n *noting, door, boss string, most int) {
 	list = list[:min(most, len(list))]
 	for _, s := range list {
 		for _, r := range secretRequests(s) {
+			if path, _, _ := strings.Cut(r.path, "?"); apache && strings.Contains(path, secret) {
+				continue // Apache's own logs hold the path of a request as it was sent
+			}
 			who := boss
 			if r.authorization != "" {
 				who = r.authorization
