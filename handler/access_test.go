@@ -42,6 +42,9 @@ var access = []struct{ what, who string }{
 	{"GET /openapi.yaml", "-+-+++-"},
 	{"GET /diagnose", "-+-+++-"},
 	{"GET /servers", "-+-+++-"},
+	{"GET /servers/:server", "-+-+++-"},
+	{"GET /servers/:server/backups", "-+-+++-"},
+	{"GET /servers/:server/backups/:id", "-+-+++-"},
 
 	{"GET /operations config_update", "-+-+++-"},
 	{"POST /operations config_update", "-+---+-"},
@@ -214,7 +217,7 @@ func (b *bench) deed(what string, n int) deed {
 	b.t.Helper()
 	method, rest, _ := strings.Cut(what, " ")
 	route, kind, _ := strings.Cut(rest, " ")
-	d := deed{method: method, target: strings.ReplaceAll(route, ":server", "pg-one"), permission: strings.TrimPrefix(route, "/")}
+	d := deed{method: method, target: strings.ReplaceAll(route, ":server", "pg-one"), permission: strings.TrimPrefix(strings.TrimSuffix(strings.ReplaceAll(route, ":server", "pg-one"), "/:id"), "/")}
 	if strings.Contains(route, "/operations") {
 		body, ok := bodies[kind]
 		if !ok {
@@ -253,6 +256,8 @@ func (b *bench) deed(what string, n int) deed {
 		if method == "POST" {
 			d.body = `{"role":"admin"}`
 		}
+	case "GET /servers/:server/backups/:id":
+		d.target = "/servers/pg-one/backups/latest"
 	case "POST /tokens":
 		d.body, d.permission = `{"name":"x"}`, ""
 	case "POST /tokens another":

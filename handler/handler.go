@@ -72,6 +72,9 @@ func (h *handler) routes() {
 	get("/version", h.version)
 	get("/diagnose", readable(h.diagnose))
 	get("/servers", h.servers)
+	get("/servers/:server", h.server)
+	get("/servers/:server/backups", h.backups)
+	get("/servers/:server/backups/:id", h.backup)
 	for _, at := range []string{"/operations", "/servers/:server/operations"} {
 		get(at, h.operations)
 		post(at, h.accept)

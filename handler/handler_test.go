@@ -106,7 +106,7 @@ func newBench(t testing.TB, change func(*Config)) *bench {
 	for name, text := range map[string]string{
 		"barman":      "#!/bin/sh\ncase $* in *diagnose) echo '{\"_INFO\": [\"{}\"]}' ;; *) echo '3.13.3 Barman by EnterpriseDB (www.enterprisedb.com)' ;; esac\n",
 		"barman.conf": "[barman]\nbarman_home = " + dir + "/home\n[pg-one]\ndescription = One\n[pg-two]\n[s 7]\n[pg-off]\nactive = false\n",
-		"home/pg-one/meta/20260101T000000-backup.info": "status=DONE\nend_time=2026-01-01 00:00:01+00:00\n",
+		"home/pg-one/meta/20260101T000000-backup.info": "end_time=2026-01-01 00:00:01+00:00\nstatus=DONE\nversion=150018\n",
 		"state/users.toml": benchUsers,
 	} {
 		path := filepath.Join(dir, name)

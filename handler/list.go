@@ -1,15 +1,11 @@
 package handler
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"barback/runner/barman"
@@ -18,9 +14,6 @@ import (
 
 // filters are the parameters of a list that are kept from page to page.
 var filters = []string{"page_size", "requested_by", "scope", "server", "since", "state", "status", "type", "until"}
-
-// maxPage is the largest page; who asks for a larger one gets this.
-const maxPage = 1000
 
 // operations handles "GET /operations" and "GET /servers/NAME/operations", newest first.
 // Of those the caller sees the types that it may see.
@@ -53,12 +46,7 @@ func (h *handler) operations(w http.ResponseWriter, r *request) error {
 	}
 	body = append(body, ']')
 	if more {
-		token := pageToken(list[len(list)-1].ID)
-		body = fmt.Appendf(body, `,"next_page_token":%q`, token)
-		next := r.URL.Query()
-		maps.DeleteFunc(next, func(name string, _ []string) bool { return !slices.Contains(filters, name) }) // a secret may be among the others
-		next.Set("page_token", token)
-		w.Header().Set("Link", fmt.Sprintf(`<%s?%s>; rel="next"`, h.operationsPath(server), next.Encode()))
+		body = fmt.Appendf(body, `,"next_page_token":%q`, nextPage(w, r, h.operationsPath(server), filters, string(list[len(list)-1].ID)))
 	}
 	send(w, r, "application/json", http.StatusOK, append(body, "}\n"...))
 	return nil
@@ -82,67 +70,29 @@ var (
 
 // parseFilter reads the parameters of a list of the operations of server. Those that it does not know are left alone,
 // as pg-backup-api does.
-func parseFilter(q url.Values, server string) (filter, error) {
+func parseFilter(query url.Values, server string) (filter, error) {
+	q := parameters{Values: query}
 	f := filter{server: server, by: q.Get("requested_by")}
-	var wrong []barman.Field
-	refuse := func(name, format string, args ...any) {
-		wrong = append(wrong, barman.Field{Pointer: "?" + name, Detail: fmt.Sprintf(format, args...)})
-	}
 	switch scope := q.Get("scope"); {
 	case scope != "" && scope != "all":
-		refuse("scope", "%q: the only scope is all", scope)
+		q.refuse("scope", "%q: the only scope is all", scope)
 	default:
 		f.everywhere = scope == "all" && server == ""
 	}
 	if name := q.Get("server"); name != "" && server != "" && name != server {
-		refuse("server", "the path names server %q already", server)
+		q.refuse("server", "the path names server %q already", server)
 	} else if name != "" {
 		f.server, f.everywhere = name, false
 	}
-	choice := func(name string, known []string) (values []string) {
-		for _, v := range q[name] {
-			for v := range strings.SplitSeq(v, ",") {
-				if !slices.Contains(known, v) {
-					refuse(name, "%q is none of %s", v, strings.Join(known, ", "))
-				}
-				values = append(values, v)
-			}
-		}
-		return values
-	}
-	f.types = choice("type", append(barman.Names(false), barman.Names(true)...))
-	f.states = choice("state", allStates)
-	f.statuses = choice("status", allStatuses)
-	when := func(name string) (t time.Time) {
-		if v := q.Get(name); v != "" {
-			var err error
-			if t, err = time.Parse(time.RFC3339, v); err != nil {
-				refuse(name, "%q is not a time with its zone, such as 2026-01-02T03:04:05Z (a + is written %%2B)", v)
-			}
-		}
-		return t
-	}
-	f.page.Since, f.page.Until = when("since"), when("until")
-	if v := q.Get("page_size"); v != "" {
-		n, err := strconv.Atoi(v)
-		if err != nil || n < 1 {
-			refuse("page_size", "%q is not a number of operations, 1 or more", v)
-		}
-		f.page.Limit = min(n, maxPage)
-	}
-	if v := q.Get("page_token"); v != "" {
-		id, err := base64.RawURLEncoding.DecodeString(v)
-		if f.page.Before, _ = operation.ParseID(string(id)); err != nil || f.page.Before == "" {
-			refuse("page_token", "%q is not what an answer gave as next_page_token", v)
-		}
-		if f.page.Limit == 0 {
-			f.page.Limit = maxPage
-		}
-	}
-	if wrong != nil {
-		return f, &barman.InvalidError{Summary: "A parameter is not allowed", Fields: wrong}
-	}
-	return f, nil
+	f.types = q.choice("type", append(barman.Names(false), barman.Names(true)...))
+	f.states = q.choice("state", allStates)
+	f.statuses = q.choice("status", allStatuses)
+	f.page.Since, f.page.Until = q.when("since"), q.when("until")
+	f.page.Limit, _ = q.page(func(id string) bool {
+		f.page.Before, _ = operation.ParseID(id)
+		return f.page.Before != ""
+	})
+	return f, q.refused()
 }
 
 // noteDamage logs that the record of an operation cannot be read.
@@ -151,8 +101,6 @@ func (h *handler) noteDamage(r *request, id operation.ID, state operation.State)
 		h.Log.WithFields(map[string]any{"request": r.id, "operation": string(id)}).Error("the record is damaged")
 	}
 }
-
-func pageToken(id operation.ID) string { return base64.RawURLEncoding.EncodeToString([]byte(id)) }
 
 // query is what the store is asked for: what the filter wants of what the caller may see.
 func (f *filter) query(r *request) operation.Query {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
 	"time"
 
@@ -153,7 +152,7 @@ func (h *handler) operationsPath(server string) string {
 	if server == "" {
 		return h.BasePath + "/operations"
 	}
-	return h.BasePath + "/servers/" + url.PathEscape(server) + "/operations"
+	return h.serverPath(server) + "/operations"
 }
 
 func optional(s string) *string {

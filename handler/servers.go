@@ -1,7 +1,9 @@
 package handler
 
 import (
+	"encoding/json"
 	"net/http"
+	"net/url"
 	"time"
 
 	"barback/runner/barman"
@@ -15,14 +17,16 @@ type serverView struct {
 	Active      bool        `json:"active"`
 	Passive     bool        `json:"passive"`
 	ActiveModel *string     `json:"active_model"`
-	LastBackup  *backupView `json:"last_backup"`
+	LastBackup  *lastBackup `json:"last_backup"`
 	// CatalogError says why last_backup is not known.
 	CatalogError string    `json:"catalog_error,omitempty"`
 	Running      []string  `json:"running_operations"`
 	Links        linksView `json:"links"`
+	// Settings are there when one server is asked for.
+	Settings json.RawMessage `json:"settings,omitempty"`
 }
 
-type backupView struct {
+type lastBackup struct {
 	ID      string     `json:"backup_id"`
 	Status  string     `json:"status"`
 	EndTime *time.Time `json:"end_time"`
@@ -53,9 +57,36 @@ func (h *handler) servers(w http.ResponseWriter, r *request) error {
 	return answer(w, r, http.StatusOK, map[string]any{"servers": views})
 }
 
+// server handles "GET /servers/NAME".
+func (h *handler) server(w http.ResponseWriter, r *request) error {
+	name := r.params.ByName("server")
+	if err := r.may("servers/" + name); err != nil {
+		return err
+	}
+	s, settings, err := h.Barman.Look(name)
+	if err != nil {
+		return err
+	}
+	active, err := h.Records.Active()
+	if err != nil {
+		return err
+	}
+	raw, err := json.Marshal(settings)
+	if err != nil {
+		return err
+	}
+	v := h.serverView(r, s, active)
+	v.Settings = maskJSON(raw)
+	return answer(w, r, http.StatusOK, v)
+}
+
+func (h *handler) serverPath(name string) string {
+	return h.BasePath + "/servers/" + url.PathEscape(name)
+}
+
 func (h *handler) serverView(r *request, s barman.Overview, active []operation.Operation) serverView {
 	v := serverView{Name: s.Name, Description: mask(s.Description), Active: s.Active, Passive: s.Passive, Running: []string{},
-		Links: linksView{"operations": h.operationsPath(s.Name)}}
+		Links: linksView{"self": h.serverPath(s.Name), "backups": h.serverPath(s.Name) + "/backups", "operations": h.operationsPath(s.Name)}}
 	if s.ActiveModel != "" {
 		v.ActiveModel = &s.ActiveModel
 	}
@@ -64,11 +95,14 @@ func (h *handler) serverView(r *request, s barman.Overview, active []operation.O
 			v.Running = append(v.Running, string(op.ID))
 		}
 	}
+	if !r.sees("servers/" + s.Name + "/backups") {
+		return v
+	}
 	if s.Err != nil {
 		v.CatalogError = maskMessage(s.Err.Error())
 	}
 	if s.Last != nil {
-		v.LastBackup = &backupView{ID: s.Last.ID, Status: s.Last.Status, EndTime: when(s.Last.EndTime)}
+		v.LastBackup = &lastBackup{ID: s.Last.ID, Status: s.Last.Status, EndTime: when(s.Last.EndTime)}
 	}
 	return v
 }

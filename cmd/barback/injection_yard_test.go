@@ -71,7 +71,7 @@ func newNoting(t testing.TB) *noting {
 	for server, tablespaces := range map[string]string{"pg-a": "None", "pg-b": "[('ts', 16387, '/old')]"} {
 		info := n.dir + "/home/" + server + "/base/" + yardBackup
 		n.must(n.command("mkdir", "-p", info))
-		n.write(strings.TrimPrefix(info, n.dir)+"/backup.info", "status=DONE\ntablespaces="+tablespaces+"\n", 0o644)
+		n.write(strings.TrimPrefix(info, n.dir)+"/backup.info", "status=DONE\ntablespaces="+tablespaces+"\nversion=150018\n", 0o644)
 	}
 	text, err := os.ReadFile(n.config)
 	if err != nil {

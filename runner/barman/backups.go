@@ -1,8 +1,6 @@
 package barman
 
 import (
-	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,8 +8,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -19,7 +17,7 @@ import (
 type Backup struct {
 	ID      string
 	Name    string
-	Status  string // DONE, WAITING_FOR_WALS, FAILED, STARTED, EMPTY, SYNCING
+	Status  string // DONE, WAITING_FOR_WALS, FAILED, STARTED, EMPTY, SYNCING; or DAMAGED, which is no word of Barman's
 	Mode    string
 	Parent  string
 	EndTime time.Time
@@ -28,10 +26,30 @@ type Backup struct {
 
 	Tablespaces []Tablespace
 	Err         error // why its backup.info cannot be read
+	*Info             // never nil
+	path        string
 }
 
 // Tablespace is one beside the data folder, and where it was when the backup was made.
-type Tablespace struct{ Name, Location string }
+type Tablespace struct {
+	Name, Location string
+	OID            int64
+}
+
+// Type is Barman's word for how the backup was made; empty if that is not known.
+func (b Backup) Type() string {
+	switch {
+	case b.Mode == "":
+		return ""
+	case strings.HasPrefix(b.Mode, "snapshot"):
+		return "snapshot"
+	case strings.HasPrefix(b.Mode, "rsync"):
+		return "rsync"
+	case b.Parent != "":
+		return "incremental"
+	}
+	return "full"
+}
 
 // usable are the backups that Barman can restore from.
 func (b Backup) usable() bool { return b.Status == "DONE" || b.Status == "WAITING_FOR_WALS" }
@@ -60,24 +78,24 @@ func (c *config) backups(server string) ([]Backup, error) {
 	}
 	found := map[string]Backup{}
 	for _, layout := range []struct{ dir, before, after string }{{base, "", "/backup.info"}, {filepath.Join(dir, "meta"), "-backup.info", ""}} {
-		entries, _ := os.ReadDir(layout.dir)
+		entries, err := os.ReadDir(layout.dir)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("the catalog cannot be read: %w", err)
+		}
 		for _, e := range entries {
 			id, ok := strings.CutSuffix(e.Name(), layout.before)
-			if !ok {
+			if !ok || !backupID.MatchString(id) {
 				continue
 			}
 			path := filepath.Join(layout.dir, e.Name()) + layout.after
-			if !backupID.MatchString(id) {
-				continue
-			}
 			b, err := readBackup(path, id)
-			b.Data = filepath.Join(base, id, "data")
-			if errors.Is(err, fs.ErrNotExist) {
-				continue // deleted in this moment
+			if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+				continue // deleted in this moment, or no folder of a backup
 			}
 			if err != nil {
-				b = Backup{ID: id, Status: "UNREADABLE", Err: err} // one of them hides no other
+				b = Backup{ID: id, Status: "DAMAGED", Err: err, Info: &Info{}} // one of them hides no other
 			}
+			b.Data, b.path = filepath.Join(base, id, "data"), path
 			found[id] = b
 		}
 	}
@@ -87,66 +105,6 @@ func (c *config) backups(server string) ([]Backup, error) {
 	}
 	slices.SortFunc(list, func(a, b Backup) int { return strings.Compare(a.ID, b.ID) })
 	return list, nil
-}
-
-// readBackup reads a backup.info: key=value lines, None for null (see the file itself).
-func readBackup(path, id string) (Backup, error) {
-	data, err := os.ReadFile(path) // #nosec G304 -- Barman's own file
-	if err != nil {
-		return Backup{}, err
-	}
-	b := Backup{ID: id, Status: "EMPTY"}
-	sc := bufio.NewScanner(bytes.NewReader(data))
-	sc.Buffer(nil, 1<<20)
-	for sc.Scan() {
-		key, value, _ := strings.Cut(sc.Text(), "=")
-		if value == "None" {
-			continue
-		}
-		switch key {
-		case "status":
-			b.Status = value
-		case "backup_name":
-			b.Name = value
-		case "tablespaces":
-			if b.Tablespaces, err = tablespaces(value); err != nil {
-				b.Tablespaces = []Tablespace{{Name: "(" + err.Error() + ")"}} // there are some, and no restore goes over them unseen
-			}
-		case "size":
-			b.Size, _ = strconv.ParseInt(value, 10, 64)
-		case "mode":
-			b.Mode = value
-		case "parent_backup_id":
-			b.Parent = value
-		case "end_time":
-			b.EndTime, _ = time.Parse("2006-01-02 15:04:05.999999999-07:00", value)
-		}
-	}
-	return b, sc.Err()
-}
-
-// A list of Python tuples: [('name', 16387, '/location'), …]; a string that holds a single
-// quote is written in double ones.
-var tablespace = regexp.MustCompile(`^\((?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"), \d+, (?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)")\)(?:, )?`)
-
-// tablespaces reads the list. One that cannot be read is an error: a restore would otherwise go
-// over tablespaces that nobody saw.
-func tablespaces(list string) ([]Tablespace, error) {
-	rest, ok := strings.CutPrefix(list, "[")
-	if rest, ok2 := strings.CutSuffix(rest, "]"); ok && ok2 {
-		var found []Tablespace
-		for rest != "" {
-			m := tablespace.FindStringSubmatch(rest)
-			if m == nil {
-				return nil, fmt.Errorf("the tablespaces %s cannot be read", list)
-			}
-			unquote := strings.NewReplacer(`\\`, `\`, `\'`, `'`, `\"`, `"`)
-			found = append(found, Tablespace{unquote.Replace(m[1] + m[2]), unquote.Replace(m[3] + m[4])})
-			rest = rest[len(m[0]):]
-		}
-		return found, nil
-	}
-	return nil, fmt.Errorf("the tablespaces %s cannot be read", list)
 }
 
 // Backup finds the backup that a client means: an ID, one of Barman's words, or a name.

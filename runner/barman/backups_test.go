@@ -41,17 +41,17 @@ func TestBackups(t *testing.T) {
 			"home/s1/meta/x-backup.info": done(), "home/s1/meta/-backup.info": done(), "home/s1/meta/20260101T000000-backup.info.bak": done(), "home/s1/base/20260101T000001/data/backup.info": done(),
 		}, []Backup{}},
 		{"a folder without its backup.info", map[string]string{"home/s1/base/20260101T000000/data/x": ""}, []Backup{}},
-		{"an empty file", map[string]string{"home/s1/meta/20260101T000000-backup.info": ""}, []Backup{{ID: "20260101T000000", Status: "EMPTY"}}},
-		{"half a line", map[string]string{"home/s1/meta/20260101T000000-backup.info": "mode=postgres\nstat"}, []Backup{{ID: "20260101T000000", Status: "EMPTY", Mode: "postgres"}}},
-		{"a zone", map[string]string{"home/s1/meta/20260101T000000-backup.info": "status=DONE\nend_time=2026-11-22 02:21:53+05:30\n"},
+		{"a zone", map[string]string{"home/s1/meta/20260101T000000-backup.info": "status=DONE\nend_time=2026-11-22 02:21:53+05:30\nversion=1\n"},
 			[]Backup{{ID: "20260101T000000", Status: "DONE", EndTime: time.Date(2026, 11, 21, 20, 51, 53, 0, time.UTC)}}},
-		{"a time that is none", map[string]string{"home/s1/meta/20260101T000000-backup.info": "status=DONE\nend_time=soon\n"}, []Backup{{ID: "20260101T000000", Status: "DONE"}}},
+		{"no zone", map[string]string{"home/s1/meta/20260101T000000-backup.info": "status=DONE\nend_time=2026-11-22 02:21:53.5\nversion=1\n"},
+			[]Backup{{ID: "20260101T000000", Status: "DONE", EndTime: time.Date(2026, 11, 22, 2, 21, 53, 500_000_000, time.Local)}}},
+		{"what a newer Barman may add", map[string]string{"home/s1/meta/20260101T000000-backup.info": "# comment\n\nfuture=[x\nstatus = DONE\nversion=1\n"}, []Backup{{ID: "20260101T000000", Status: "DONE"}}},
 		{"another backup_directory", map[string]string{"conf.d/1.conf": "[s1]\nbackup_directory = DIR/else\n", "else/meta/20260101T000000-backup.info": backupInfo("DONE"), "home/s1/meta/20260102T000000-backup.info": done()},
 			[]Backup{{ID: "20260101T000000", Status: "DONE", Mode: "postgres"}}},
 		{"another basebackups_directory", map[string]string{"conf.d/1.conf": "[s1]\nbasebackups_directory = DIR/bb\n", "bb/20260101T000000/backup.info": backupInfo("DONE")},
 			[]Backup{{ID: "20260101T000000", Status: "DONE", Mode: "postgres"}}},
-		{"a name that holds =", map[string]string{"home/s1/meta/20260101T000000-backup.info": "backup_name=a=b\nstatus=DONE\n"}, []Backup{{ID: "20260101T000000", Name: "a=b", Status: "DONE"}}},
-		{"long values", map[string]string{"home/s1/meta/20260101T000000-backup.info": "copy_stats=" + strings.Repeat("x", 900_000) + "\nstatus=DONE\n"}, []Backup{{ID: "20260101T000000", Status: "DONE"}}},
+		{"a name that holds =", map[string]string{"home/s1/meta/20260101T000000-backup.info": "backup_name=a=b\nstatus=DONE\nversion=1\n"}, []Backup{{ID: "20260101T000000", Name: "a=b", Status: "DONE"}}},
+		{"long values", map[string]string{"home/s1/meta/20260101T000000-backup.info": "copy_stats={'x': '" + strings.Repeat("x", 9_000_000) + "'}\nstatus=DONE\nversion=1\n"}, []Backup{{ID: "20260101T000000", Status: "DONE"}}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			files := map[string]string{"conf.d/1.conf": "[s1]\n"}
@@ -65,7 +65,7 @@ func TestBackups(t *testing.T) {
 			same := func(a, b Backup) bool {
 				equal := a.EndTime.Equal(b.EndTime)
 				a.EndTime, b.EndTime = time.Time{}, time.Time{}
-				a.Size, a.Data = b.Size, b.Data // see TestWhereABackupsDataLies
+				a.Size, a.Data, a.Info, a.path = b.Size, b.Data, b.Info, b.path // see TestWhereABackupsDataLies
 				return equal && reflect.DeepEqual(a, b)
 			}
 			if !slices.EqualFunc(got, tc.want, same) {
@@ -98,13 +98,36 @@ func TestWhereABackupsDataLies(t *testing.T) {
 
 // One backup.info that cannot be read must not hide all the others.
 func TestABackupThatCannotBeReadHarmsNoOther(t *testing.T) {
-	b := newBox(t, map[string]string{"conf.d/1.conf": "[s1]\n", "home/s1/meta/20260101T000000-backup.info": backupInfo("DONE"),
-		"home/s1/meta/20260102T000000-backup.info": backupInfo("DONE", "copy_stats="+strings.Repeat("x", 2<<20))})
-	if err := os.Mkdir(filepath.Join(b.home, "s1/meta/20260103T000000-backup.info"), 0o700); err != nil {
-		t.Fatal(err)
+	whole := backupInfo("DONE", "xlog_segment_size=16777216")
+	for _, tc := range []struct{ name, text, says string }{
+		{"empty", "", "its end is missing"},
+		{"half a line", "mode=postgres\nstat", "ends within"},
+		{"half a value", strings.TrimSuffix(whole, "6\n"), "ends within"},
+		{"without its end", whole[:strings.Index(whole, "tablespaces=")], "its end is missing"},
+		{"zeros, as after a power failure", strings.Repeat("\x00", 500), "ends within"},
+		{"not UTF-8", "\xff" + whole, "UTF-8"},
+		{"a time that is none", backupInfo("DONE", "end_time=soon"), "its end_time cannot be read"},
+		{"a size that is none", backupInfo("DONE", "size=big"), "its size cannot be read"},
+		{"statistics that are none", backupInfo("DONE", "copy_stats={'x'"), "its copy_stats cannot be read"},
+		{"tablespaces that are none", backupInfo("DONE", "tablespaces=[1]"), "its tablespaces cannot be read"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			b := newBox(t, map[string]string{"conf.d/1.conf": "[s1]\n", "home/s1/meta/20260101T000000-backup.info": whole, "home/s1/base/20260102T000000/backup.info": tc.text})
+			got, err := b.client.Backups("s1")
+			if err != nil || len(got) != 2 || got[0].Status != "DONE" || got[0].Err != nil {
+				t.Fatalf("Backups = %+v, %v, want two, and the first whole", got, err)
+			}
+			if got[1].Status != "DAMAGED" || got[1].Err == nil || !strings.Contains(got[1].Err.Error(), tc.says) || !strings.Contains(got[1].Err.Error(), "20260102T000000/backup.info") {
+				t.Errorf("the second is %q (%v), want it DAMAGED: the file, and %q", got[1].Status, got[1].Err, tc.says)
+			}
+			if latest, err := b.client.Backup("s1", "latest"); err != nil || latest.ID != "20260101T000000" {
+				t.Errorf("latest = %v, %v, want the one that can be restored", latest.ID, err)
+			}
+		})
 	}
-	if got, err := b.client.Backup("s1", "20260101T000000"); err != nil || got.Status != "DONE" {
-		t.Errorf("Backup = %+v, %v, want the first, which is whole", got, err)
+	b := newBox(t, map[string]string{"conf.d/1.conf": "[s1]\n", "home/s1/meta/20260101T000000-backup.info": whole, "home/s1/meta/20260103T000000-backup.info/x": ""})
+	if got, err := b.client.Backups("s1"); err != nil || len(got) != 2 || got[0].Status != "DONE" || got[1].Status != "DAMAGED" {
+		t.Errorf("Backups with a folder for a file = %+v, %v, want the other one whole", got, err)
 	}
 }
 
@@ -192,7 +215,7 @@ func TestBackupThatIsNotThere(t *testing.T) {
 
 // Whatever stands in a backup.info, it gives a backup with its ID and a status, or an error.
 func FuzzReadBackup(f *testing.F) {
-	for _, s := range []string{backupInfo("DONE", "end_time=2026-11-21 20:51:53.035402+00:00", "backup_name=x", "parent_backup_id=y"), "", "status=None\n", "status", "=\n=", "end_time=9999-99-99\n", "status=DONE\r\n", "\x00"} {
+	for _, s := range []string{backupInfo("DONE", "end_time=2026-11-21 20:51:53.035402+00:00", "backup_name=x", "parent_backup_id=y"), "", "status=None\n", "status", "=\n=", "end_time=9999-99-99\n", "status=DONE\r\nversion=1\r\n", "\x00", "tablespaces=[('a', 1, \"/a\")]\ncopy_stats={'copy_time': 1e3, 'x': [None, (True,)]}\nversion=1\n"} {
 		f.Add([]byte(s))
 	}
 	path := filepath.Join(f.TempDir(), "backup.info")

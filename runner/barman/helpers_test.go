@@ -81,6 +81,6 @@ func wantRefusal(t testing.TB, err error, pointer, says string, policy bool) {
 
 // backupInfo is a small backup.info.
 func backupInfo(status string, more ...string) string {
-	lines := append([]string{"backup_label=None", "begin_time=2026-11-21 20:51:50.359746+00:00", "error=None", "mode=postgres", "size=1", "status=" + status, "tablespaces=None"}, more...)
+	lines := append([]string{"backup_label=None", "begin_time=2026-11-21 20:51:50.359746+00:00", "error=None", "mode=postgres", "size=1", "status=" + status, "tablespaces=None", "version=150018"}, more...)
 	return strings.Join(lines, "\n") + "\n"
 }

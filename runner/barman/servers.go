@@ -3,6 +3,7 @@ package barman
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -74,19 +75,35 @@ func (c *Client) Overview() ([]Overview, error) {
 	}
 	list := make([]Overview, 0, len(cfg.servers))
 	for _, name := range cfg.names() {
-		o := Overview{Server: cfg.server(name)}
-		backups, err := cfg.backups(name)
-		if o.Err = err; len(backups) > 0 {
-			o.Last = &backups[len(backups)-1]
-		}
-		for _, b := range backups {
-			if o.Err == nil {
-				o.Err = b.Err
-			}
-		}
-		list = append(list, o)
+		list = append(list, cfg.overview(name))
 	}
 	return list, nil
+}
+
+// Look is the overview of one server, and what its section and its active model set.
+func (c *Client) Look(name string) (Overview, map[string]string, error) {
+	cfg, err := c.load()
+	if err != nil {
+		return Overview{}, nil, err
+	}
+	if _, ok := cfg.servers[name]; !ok {
+		return Overview{}, nil, &UnknownError{What: "server", Name: name}
+	}
+	return cfg.overview(name), cfg.settings(name), nil
+}
+
+func (c *config) overview(name string) Overview {
+	o := Overview{Server: c.server(name)}
+	backups, err := c.backups(name)
+	if o.Err = err; len(backups) > 0 {
+		o.Last = &backups[len(backups)-1]
+	}
+	for _, b := range backups {
+		if o.Err == nil {
+			o.Err = b.Err
+		}
+	}
+	return o
 }
 
 // Server looks one server up; names are case-sensitive.
@@ -102,12 +119,28 @@ func (c *Client) Server(name string) (Server, error) {
 }
 
 func (c *config) server(name string) Server {
-	model, _ := os.ReadFile(filepath.Join(c.directory(name), ".active-model.auto")) // #nosec G304 -- Barman's own file
+	s := c.settings(name)
 	return Server{
 		Name:        name,
-		Description: c.servers[name]["description"],
-		Active:      truth(c.servers[name]["active"], true),
-		Passive:     c.servers[name]["primary_ssh_command"] != "",
-		ActiveModel: strings.TrimSpace(string(model)),
+		Description: s["description"],
+		Active:      truth(s["active"], true),
+		Passive:     s["primary_ssh_command"] != "",
+		ActiveModel: c.activeModel(name),
 	}
+}
+
+func (c *config) activeModel(name string) string {
+	model, _ := os.ReadFile(filepath.Join(c.directory(name), ".active-model.auto")) // #nosec G304 -- Barman's own file
+	return strings.TrimSpace(string(model))
+}
+
+// settings are the options of a server's section, and over them those of its active model.
+func (c *config) settings(name string) section {
+	s := maps.Clone(c.servers[name])
+	for option, value := range c.models[c.activeModel(name)] {
+		if value != "" && option != "model" && option != "cluster" {
+			s[option] = value
+		}
+	}
+	return s
 }

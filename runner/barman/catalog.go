@@ -1,0 +1,222 @@
+package barman
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// Entry is a backup with its place in the catalog.
+type Entry struct {
+	Backup
+	Keep      string // full or standalone: it is kept whatever the retention policy says; empty: it is not
+	Previous  string // the usable backup before it, by age
+	Next      string
+	Chain     []string // of an incremental one: its parent, and so on up to the full one
+	Needed    WALs     // from its begin to its end: no restore without them
+	Later     WALs     // after its end, up to the end of the next one
+	LastWAL   string   // the newest of both
+	Abandoned bool     // it is STARTED, and nobody works on it
+}
+
+// Usable reports whether Barman can restore from it.
+func (e Entry) Usable() bool { return e.usable() }
+
+// WALs are files of the archive.
+type WALs struct{ Files, Bytes int64 }
+
+// Catalog is the whole catalog of a server, oldest first.
+func (c *Client) Catalog(server string) ([]Entry, error) {
+	cfg, err := c.load()
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := cfg.servers[server]; !ok {
+		return nil, &UnknownError{What: "server", Name: server}
+	}
+	backups, err := cfg.backups(server)
+	if err != nil {
+		return nil, err
+	}
+	archive, err := cfg.archive(server)
+	if err != nil {
+		return nil, err
+	}
+	at, kept := map[string]int{}, cfg.kept(server)
+	list := make([]Entry, len(backups))
+	for i, b := range backups {
+		list[i].Backup, at[b.ID] = b, i
+		if list[i].Keep = kept[b.ID]; list[i].Keep == "" {
+			target, _ := os.ReadFile(filepath.Join(filepath.Dir(b.Data), "annotations", "keep")) // Barman before 3.13
+			list[i].Keep = strings.TrimSpace(string(target))
+		}
+	}
+	var previous *Entry
+	for i := range list {
+		e := &list[i]
+		for p, ok := at[e.Parent]; ok && len(e.Chain) < len(list); p, ok = at[list[p].Parent] {
+			e.Chain = append(e.Chain, list[p].ID)
+		}
+		if !e.usable() {
+			continue
+		}
+		if previous != nil {
+			e.Previous, previous.Next = previous.ID, e.ID
+			previous.count(archive, e.EndWAL)
+		}
+		previous = e
+	}
+	if previous != nil {
+		previous.count(archive, "")
+	}
+	cfg.lookAbandoned(server, list)
+	return list, nil
+}
+
+// Pick finds what a client means, as Client.Backup does.
+func Pick(list []Entry, server, id string) (Entry, error) {
+	backups := make([]Backup, len(list))
+	for i, e := range list {
+		backups[i] = e.Backup
+	}
+	b, ok := pick(backups, id)
+	if !ok {
+		return Entry{}, &UnknownError{What: "backup", Name: id, Server: server}
+	}
+	return list[slices.IndexFunc(list, func(e Entry) bool { return e.ID == b.ID })], nil
+}
+
+// kept reads the annotations of "barman keep", where Barman from 3.13 on has them.
+func (c *config) kept(server string) map[string]string {
+	dir := filepath.Join(c.directory(server), "meta")
+	found := map[string]string{}
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		if id, ok := strings.CutSuffix(e.Name(), "-keep"); ok && backupID.MatchString(id) {
+			target, _ := os.ReadFile(filepath.Join(dir, e.Name())) // #nosec G304 -- Barman's own file
+			found[id] = strings.TrimSpace(string(target))
+		}
+	}
+	return found
+}
+
+// segment is a line of Barman's list of WAL files.
+type segment struct {
+	name  string
+	bytes int64
+}
+
+// archive reads the list of the WAL files of a server, in the order of their names; Barman keeps it so, too.
+func (c *config) archive(server string) ([]segment, error) {
+	dir := filepath.Join(c.directory(server), "wals")
+	for _, option := range []string{"xlogdb_directory", "wals_directory"} {
+		if d := c.servers[server][option]; d != "" {
+			dir = d
+			break
+		}
+	}
+	data, err := os.ReadFile(filepath.Join(dir, server+"-xlog.db"))
+	if os.IsNotExist(err) {
+		data, err = os.ReadFile(filepath.Join(dir, "xlog.db")) // Barman before 3.13
+	}
+	if err != nil && !os.IsNotExist(err) {
+		return nil, fmt.Errorf("the list of WAL files cannot be read: %w", err)
+	}
+	list := make([]segment, 0, bytes.Count(data, []byte("\n")))
+	for line := range strings.Lines(string(data)) {
+		name, rest, _ := strings.Cut(line, "\t")
+		size, _, _ := strings.Cut(rest, "\t")
+		if len(name) != 24 || strings.Trim(name, "0123456789ABCDEF") != "" {
+			continue // a history or backup label
+		}
+		if n, err := strconv.ParseInt(size, 10, 64); err == nil {
+			list = append(list, segment{name, n})
+		}
+	}
+	slices.SortStableFunc(list, func(a, b segment) int { return strings.Compare(a.name, b.name) })
+	return list, nil
+}
+
+// count sums up the WAL files of the backup's timeline from its begin to last, the end of the next one.
+func (e *Entry) count(archive []segment, last string) {
+	if len(e.BeginWAL) != 24 {
+		return
+	}
+	i := sort.Search(len(archive), func(i int) bool { return archive[i].name >= e.BeginWAL })
+	for ; i < len(archive) && archive[i].name[:8] == e.BeginWAL[:8] && (last == "" || archive[i].name <= last); i++ {
+		sum := &e.Later
+		if archive[i].name <= e.EndWAL {
+			sum = &e.Needed
+		}
+		sum.Files++
+		sum.Bytes += archive[i].bytes
+		e.LastWAL = archive[i].name
+	}
+}
+
+// lookAbandoned finds the backups that were begun and that nobody makes any more: Barman never sets them
+// right. One process at a time makes backups of a server, and holds the lock of that.
+func (c *config) lookAbandoned(server string, list []Entry) {
+	begun := func(b Backup) bool { return b.Status == "STARTED" || b.Status == "EMPTY" }
+	var open []*Entry
+	for i := range list {
+		if begun(list[i].Backup) {
+			open = append(open, &list[i])
+		}
+	}
+	if open == nil {
+		return
+	}
+	dir := c.global["barman_lock_directory"]
+	if dir == "" {
+		dir = c.global["barman_home"]
+	}
+	held, err := locked(filepath.Join(dir, "."+server+"-backup.lock"))
+	if err != nil {
+		return // who cannot tell says nothing
+	}
+	newest := slices.MaxFunc(open, func(a, b *Entry) int { return a.BeginTime.Compare(b.BeginTime) }) // IDs go back when summer ends
+	for _, e := range open {
+		if held && (e == newest || e.Status == "EMPTY") {
+			continue
+		}
+		// It may have ended, and set the lock free, since its file was read.
+		now, err := readBackup(e.path, e.ID)
+		if e.Abandoned = err == nil && begun(now); !e.Abandoned && err == nil {
+			now.Data, now.path = e.Data, e.path
+			e.Backup = now
+		}
+	}
+}
+
+// locked reports whether somebody holds a flock on the file. It is looked up: to try the lock, if
+// for a moment only, could make a backup fail that begins in it.
+func locked(path string) (bool, error) {
+	st, err := os.Stat(path)
+	if os.IsNotExist(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	f, err := os.Open("/proc/locks")
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = f.Close() }()
+	inode := ":" + strconv.FormatUint(st.Sys().(*syscall.Stat_t).Ino, 10) + " " // devices have other numbers there on some file systems
+	sc := bufio.NewScanner(f)
+	for sc.Scan() {
+		if line := sc.Text(); strings.Contains(line, " FLOCK ") && strings.Contains(line, inode) {
+			return true, nil
+		}
+	}
+	return false, sc.Err()
+}

@@ -1,0 +1,163 @@
+package barman
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// Info is what a backup.info holds beside the members of Backup. What Barman does not know is 0 or empty.
+type Info struct {
+	BeginTime        time.Time
+	BeginWAL, EndWAL string
+	BeginLSN, EndLSN string
+	BeginOffset      int64
+	EndOffset        int64
+	Timeline         int64
+	Copied           int64 // bytes that had to be copied
+	ClusterSize      int64 // bytes of the cluster when the backup was made
+	PostgreSQL       int64 // its version: 150018
+	Error            string
+	PGData           string
+	SystemID         string
+	Compression      string
+	Encryption       string
+	Checksums        string
+	SummarizeWAL     string
+	Children         []string // those that are incremental to this one
+	CopyTime         float64  // seconds
+	Workers          int64
+	Snapshots        any // as Barman has it
+}
+
+// readBackup reads a backup.info: lines key=value in alphabetical order, None for null. One that Barman did not write to its
+// end, or could not read, is an error: it tells of no backup that anybody could rely on.
+func readBackup(path, id string) (Backup, error) {
+	data, err := os.ReadFile(path) // #nosec G304 -- Barman's own file
+	if err != nil {
+		return Backup{}, err
+	}
+	b := Backup{ID: id, Status: "EMPTY", Info: &Info{}}
+	if !utf8.Valid(data) {
+		return b, &damagedError{path, errors.New("it is not UTF-8")}
+	}
+	if err := b.read(string(data)); err != nil {
+		return b, &damagedError{path, err}
+	}
+	return b, nil
+}
+
+type damagedError struct {
+	path string
+	err  error
+}
+
+func (e *damagedError) Error() string {
+	return fmt.Sprintf("%s is damaged: %v", e.path, e.err)
+}
+
+func (b *Backup) read(text string) error {
+	i := b.Info
+	texts := map[string]*string{
+		"status": &b.Status, "backup_name": &b.Name, "mode": &b.Mode, "parent_backup_id": &b.Parent, "begin_wal": &i.BeginWAL, "end_wal": &i.EndWAL,
+		"begin_xlog": &i.BeginLSN, "end_xlog": &i.EndLSN, "error": &i.Error, "pgdata": &i.PGData, "systemid": &i.SystemID, "compression": &i.Compression,
+		"encryption": &i.Encryption, "data_checksums": &i.Checksums, "summarize_wal": &i.SummarizeWAL,
+	}
+	numbers := map[string]*int64{
+		"size": &b.Size, "deduplicated_size": &i.Copied, "cluster_size": &i.ClusterSize, "begin_offset": &i.BeginOffset, "end_offset": &i.EndOffset,
+		"timeline": &i.Timeline, "version": &i.PostgreSQL,
+	}
+	whole := false
+	for line := range strings.Lines(text) {
+		if word := strings.TrimSpace(line); word == "" || word[0] == '#' {
+			continue
+		}
+		key, value, ok := strings.Cut(line, "=")
+		if key = strings.TrimSpace(key); !ok || !strings.HasSuffix(line, "\n") {
+			return fmt.Errorf("it ends within the line %q", key)
+		}
+		whole = whole || key == "version" // in all of Barman's versions one of the last
+		if value = strings.TrimSpace(value); value == "None" {
+			continue
+		}
+		var err error
+		switch {
+		case texts[key] != nil:
+			*texts[key] = value
+		case numbers[key] != nil:
+			*numbers[key], err = strconv.ParseInt(value, 10, 64)
+		case key == "begin_time":
+			i.BeginTime, err = parseTime(value)
+		case key == "end_time":
+			b.EndTime, err = parseTime(value)
+		case key == "children_backup_ids":
+			i.Children = strings.Split(value, ",")
+		case key == "tablespaces":
+			b.Tablespaces, err = tablespaces(value)
+		case key == "copy_stats":
+			err = i.copied(value)
+		case key == "snapshots_info":
+			i.Snapshots, err = literal(value)
+		}
+		if err != nil {
+			return fmt.Errorf("its %s cannot be read: %w", key, err)
+		}
+	}
+	if !whole {
+		return errors.New("its end is missing")
+	}
+	return nil
+}
+
+// parseTime reads Barman's times. Old ones have no zone: they are this host's.
+func parseTime(value string) (t time.Time, err error) {
+	for _, layout := range []string{"2006-01-02 15:04:05.999999999-07:00", "2006-01-02 15:04:05.999999999", "Mon Jan _2 15:04:05 2006"} {
+		if t, err = time.ParseInLocation(layout, value, time.Local); err == nil {
+			return t, nil
+		}
+	}
+	return t, errors.New("it is no time")
+}
+
+// copied reads how long the copy took. What else stands there is of no use without its origin.
+func (i *Info) copied(value string) error {
+	v, err := literal(value)
+	stats, _ := v.(map[string]any)
+	switch n := stats["copy_time"].(type) {
+	case int64:
+		i.CopyTime = float64(n)
+	case float64:
+		i.CopyTime = n
+	}
+	i.Workers, _ = stats["number_of_workers"].(int64)
+	return err
+}
+
+// tablespaces reads a list of tuples: [('name', 16387, '/location'), …].
+func tablespaces(list string) ([]Tablespace, error) {
+	v, err := literal(list)
+	rows, ok := v.([]any)
+	if err != nil || !ok {
+		return nil, fmt.Errorf("the tablespaces %s cannot be read", list)
+	}
+	var found []Tablespace
+	for _, row := range rows {
+		cells, _ := row.([]any)
+		if len(cells) != 3 {
+			return nil, fmt.Errorf("the tablespaces %s cannot be read", list)
+		}
+		name, named := cells[0].(string)
+		oid, numbered := cells[1].(int64)
+		location, located := cells[2].(string)
+		if slices.Contains([]bool{named, numbered, located}, false) {
+			return nil, fmt.Errorf("the tablespaces %s cannot be read", list)
+		}
+		found = append(found, Tablespace{name, location, oid})
+	}
+	return found, nil
+}
