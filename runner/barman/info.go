@@ -134,7 +134,9 @@ func (i *Info) copied(value string) error {
 	case float64:
 		i.CopyTime = n
 	}
-	i.Workers, _ = stats["number_of_workers"].(int64)
+	if i.Workers, _ = stats["number_of_workers"].(int64); i.Workers == 0 && i.CopyTime > 0 {
+		i.Workers = 1
+	}
 	return err
 }
 
