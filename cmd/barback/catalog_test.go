@@ -261,7 +261,7 @@ func (d *differential) wordsAndNames() {
 	for _, word := range []string{"latest", "oldest"} {
 		ours := leaves(d.t, d.get("/servers/pg-one/backups/"+word))
 		theirs := leaves(d.t, d.ask("keep", "--status", "pg-one", strings.Trim(ours["/backup_id"], `"`)))["/pg-one/keep_status/message"]
-		if ours["/keep"] != theirs && !(ours["/keep"] == "null" && strings.Contains(theirs, "nokeep")) {
+		if ours["/keep"] != theirs && (ours["/keep"] != "null" || !strings.Contains(theirs, "nokeep")) {
 			d.t.Errorf("keep of %s is %s, Barman says %s", word, ours["/keep"], theirs)
 		}
 	}

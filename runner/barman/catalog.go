@@ -122,9 +122,9 @@ func (c *config) archive(server string) ([]segment, error) {
 			break
 		}
 	}
-	data, err := os.ReadFile(filepath.Join(dir, server+"-xlog.db"))
+	data, err := os.ReadFile(filepath.Join(dir, server+"-xlog.db")) // #nosec G304 -- Barman's own file
 	if os.IsNotExist(err) {
-		data, err = os.ReadFile(filepath.Join(dir, "xlog.db")) // Barman before 3.13
+		data, err = os.ReadFile(filepath.Join(dir, "xlog.db")) // #nosec G304 -- Barman before 3.13
 	}
 	if err != nil && !os.IsNotExist(err) {
 		return nil, fmt.Errorf("the list of WAL files cannot be read: %w", err)
