@@ -176,8 +176,6 @@ func (b *bench) callers() []caller {
 	}
 	out("nobody", none)
 	out("a wrong password", header(basic("admin", "guess")))
-	out("a user that is not there", header(basic("nobody", password)))
-	out("anonymous with a password", header(basic("anonymous", password)))
 	out("a user without a name", header(basic("", password)))
 	out("a token that has expired", header("Bearer "+old))
 	out("a token that was revoked", header("Bearer "+revoked))
