@@ -70,7 +70,7 @@ func (l *lab) program(name, text string) {
 }
 
 func (l *lab) text(state, barman, conf string) string {
-	return fmt.Sprintf("state_dir = %q\n\n[barman]\ncommand = %q\nconfig = %q\n", state, barman, conf)
+	return fmt.Sprintf("state_dir = %q\naudit.file = %q\n[barman]\ncommand = %q\nconfig = %q\n", state, l.dir+"/audit.log", barman, conf)
 }
 
 // records lists what lies in the store, drafts too.
