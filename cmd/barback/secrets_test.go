@@ -40,7 +40,7 @@ func TestSecretsThroughApache(t *testing.T) {
 	n := newNoting(t)
 	boss := n.boss()
 	for _, recipe := range []string{"cgi", "fcgid"} {
-		secretsThrough(t, n, n.apache(recipe), boss, times(2, 10), true)
+		secretsThrough(t, n, n.apache(recipe), boss, times(1, 10), true)
 		logs, _ := filepath.Glob(n.dir + "/apache-" + recipe + "/logs/*")
 		if len(logs) < 2 {
 			t.Errorf("Apache's logs are %q, want at least two", logs)
