@@ -26,6 +26,7 @@ var paths = []string{
 	"GET /%s", "GET /servers/%s/operations", "POST /servers/%s/operations", "GET /servers/%s/operations/ID", "GET /servers/pg-a/operations/%s", "GET /servers/pg-a/operations/%s/output",
 	"POST /servers/pg-a/operations/%s/cancel", "POST /servers/pg-a/operations/%s/retry", "DELETE /servers/pg-a/operations/%s", "DELETE /servers/%s/operations/ID", "GET /servers/%s/operations/ID/output",
 	"POST /servers/%s/operations/ID/cancel", "POST /servers/%s/operations/ID/retry", "GET /operations/%s", "GET /operations/%s/output", "POST /operations/%s/cancel", "POST /operations/%s/retry", "DELETE /operations/%s",
+	"GET /servers/%s", "GET /servers/%s/backups", "GET /servers/%s/backups/ID", "GET /servers/pg-a/backups/%s",
 	"GET /users/%s", "POST /users/%s", "DELETE /users/%s", "DELETE /tokens/%s",
 }
 
@@ -36,6 +37,7 @@ var queries = map[string][]string{
 	"/operations/ID/output":              {"offset", "follow", "raw"},
 	"/servers/pg-a/operations/ID":        {"wait"},
 	"/servers/pg-a/operations/ID/output": {"offset", "follow", "raw"},
+	"/servers/pg-a/backups":              {"status", "since", "until", "page_size", "page_token"},
 	"/status":                            {"deep"},
 	"/diagnose":                          {"max_age"},
 	"/audit":                             {"since", "limit"},

@@ -79,7 +79,7 @@ func secretsThrough(t *testing.T, n *noting, door, boss string, most int, apache
 			}
 		}
 	}
-	for _, path := range []string{"/operations?scope=all&page_size=1&token=" + secret, "/servers", "/tokens", "/audit?limit=1000", "/diagnose", "/version"} {
+	for _, path := range []string{"/operations?scope=all&page_size=1&token=" + secret, "/servers", "/servers/pg-a", "/servers/pg-a/backups?token=" + secret, "/servers/pg-a/backups/" + yardBackup, "/tokens", "/audit?limit=1000", "/diagnose", "/version"} {
 		n.untold(t, path, c.do("GET", path, "", "Authorization", boss))
 	}
 	n.ran()
