@@ -36,7 +36,7 @@ func (h *handler) operations(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	body := []byte(`{"operations":[`)
+	body := append(make([]byte, 0, 64+256*len(list)), `{"operations":[`...)
 	for i := range list {
 		if i > 0 {
 			body = append(body, ',')

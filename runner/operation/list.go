@@ -27,7 +27,10 @@ func (q *Query) wants(s Summary) bool {
 
 // verified is how many of a list are compared with their records: the newest. A line of the index
 // is true of how its operation ended, whatever became of the record since; [Store.Prune] looks at all of them.
-const verified = 1000
+const verified = 250
+
+// lineBytes is about what a line of the index takes.
+const lineBytes = 150
 
 // List gives the operations that q wants, newest first, and whether there are older ones. Those that
 // have not ended are settled as [Store.Load] does. A record that is damaged now is damaged in the list.
@@ -87,6 +90,9 @@ func (s *Store) ended(q Query, seen map[ID]bool, open []Summary) ([]entry, error
 	}
 	defer func() { _ = f.Close() }()
 	var list []entry
+	if st, err := f.Stat(); err == nil && q.Limit == 0 {
+		list = make([]entry, 0, st.Size()/lineBytes)
+	}
 	var since ID // no older ID was accepted since then
 	if !q.Since.IsZero() {
 		since = ID(q.Since.UTC().Format(idTime))
