@@ -1,9 +1,7 @@
 package auth
 
 import (
-	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -54,18 +52,7 @@ func lockOneOf(paths []string, limit, pause time.Duration) (unlock func(), err e
 // makeDirs makes folders that are not there, for the owner of the state directory.
 func makeDirs(dirs ...string) error {
 	for _, dir := range dirs {
-		err := os.Mkdir(dir, 0o700)
-		if errors.Is(err, os.ErrExist) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		d, err := os.Open(dir) // #nosec G304 -- our own directory
-		if err != nil {
-			return err
-		}
-		if err := errors.Join(durable.Own(d), d.Close()); err != nil {
+		if err := durable.MakeDir(dir, 0o700); err != nil {
 			return err
 		}
 	}

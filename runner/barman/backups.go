@@ -64,13 +64,13 @@ func (c *Client) Backups(server string) ([]Backup, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, ok := cfg.servers[server]; !ok {
-		return nil, &UnknownError{What: "server", Name: server}
-	}
 	return cfg.backups(server)
 }
 
 func (c *config) backups(server string) ([]Backup, error) {
+	if _, ok := c.servers[server]; !ok {
+		return nil, &UnknownError{What: "server", Name: server}
+	}
 	dir := c.directory(server)
 	base := filepath.Join(dir, "base")
 	if d := c.servers[server]["basebackups_directory"]; d != "" {

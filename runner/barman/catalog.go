@@ -38,9 +38,6 @@ func (c *Client) Catalog(server string) ([]Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, ok := cfg.servers[server]; !ok {
-		return nil, &UnknownError{What: "server", Name: server}
-	}
 	backups, err := cfg.backups(server)
 	if err != nil {
 		return nil, err

@@ -99,6 +99,22 @@ func SyncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
+// MakeDir makes a folder that is not there. It belongs to the owner of the one that it lies in, whoever asks first.
+func MakeDir(path string, perm fs.FileMode) error {
+	err := os.Mkdir(path, perm)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	d, err := os.Open(path) // #nosec G304 -- our own directory
+	if err != nil {
+		return err
+	}
+	return errors.Join(Own(d), d.Close())
+}
+
 // Own gives a file that root made to the owner of its directory; for others it does nothing.
 func Own(f *os.File) error {
 	if os.Geteuid() != 0 {

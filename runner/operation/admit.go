@@ -55,7 +55,7 @@ func (s *Store) Admit(op Operation) (Operation, *os.File, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), gateTimeout)
 	defer cancel()
-	gate := flock.New(filepath.Join(s.root, "admission.lock"))
+	gate := flock.New(s.gate())
 	if _, err := gate.TryLockContext(ctx, 5*time.Millisecond); errors.Is(err, context.DeadlineExceeded) {
 		return Operation{}, nil, &BusyError{"too many requests are being accepted at this moment; ask again"}
 	} else if err != nil {
@@ -120,6 +120,9 @@ func (s *Store) open() ([]Operation, error) {
 	}
 	return ops, nil
 }
+
+// gate is the lock under which alone records are made.
+func (s *Store) gate() string { return filepath.Join(s.root, "admission.lock") }
 
 // gateTimeout bounds how long a request waits for those before it.
 const gateTimeout = 20 * time.Second

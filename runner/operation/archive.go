@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/gofrs/flock"
 	"golang.org/x/sys/unix"
 
 	"barback/runner/durable"
@@ -49,6 +48,10 @@ func (s *Store) fromArchive(id ID) (Operation, error) {
 	if err != nil {
 		return Operation{}, err
 	}
+	return decodeArchived(id, data)
+}
+
+func decodeArchived(id ID, data []byte) (Operation, error) {
 	op, err := decode(id, data)
 	op.archived = true
 	return op, err
@@ -168,18 +171,12 @@ func readArchived(f *zip.File, id ID) (Operation, error) {
 	if err != nil {
 		return Operation{}, err
 	}
-	op, err := decode(id, data)
-	op.archived = true
-	return op, err
+	return decodeArchived(id, data)
 }
 
 // lockArchives keeps others from replacing an archive.
 func (s *Store) lockArchives() (unlock func(), err error) {
-	l := flock.New(filepath.Join(s.root, "archive", "lock"), flock.SetFlag(os.O_RDWR))
-	if err := l.Lock(); err != nil {
-		return nil, err
-	}
-	return func() { _ = l.Unlock() }, nil
+	return lockFile(filepath.Join(s.root, "archive", "lock"))
 }
 
 // rewrite replaces the archive of a month by one without the records in out, and with those in in, which are

@@ -7,8 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"time"
-
-	"github.com/gofrs/flock"
 )
 
 // Import records an operation that ended elsewhere, where it had the ID old, with what it printed. It
@@ -21,11 +19,11 @@ func (s *Store) Import(op Operation, old string, output []byte) (created bool, e
 		return false, fmt.Errorf("operation %s has not ended", old)
 	}
 	op.ID = importedID(op.CreatedAt, op.Server, old)
-	gate := flock.New(filepath.Join(s.root, "admission.lock")) // under which alone records are made
-	if err := gate.Lock(); err != nil {
+	unlock, err := lockFile(s.gate())
+	if err != nil {
 		return false, s.wrap(err)
 	}
-	defer func() { _ = gate.Unlock() }()
+	defer unlock()
 	s.sweep()
 	if _, err := s.parse(op.ID); !errors.Is(err, ErrNotFound) {
 		return false, nil //nolint:nilerr // a damaged one is there, too

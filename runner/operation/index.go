@@ -15,8 +15,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gofrs/flock"
-
 	"barback/runner/durable"
 )
 
@@ -237,13 +235,7 @@ func backwards(f *os.File, visit func(at int64, line []byte) (bool, error)) erro
 	return err
 }
 
-func (s *Store) lockIndex() (unlock func(), err error) {
-	l := flock.New(s.indexFile()+".lock", flock.SetFlag(os.O_RDWR))
-	if err := l.Lock(); err != nil {
-		return nil, err
-	}
-	return func() { _ = l.Unlock() }, nil
-}
+func (s *Store) lockIndex() (unlock func(), err error) { return lockFile(s.indexFile() + ".lock") }
 
 // reline replaces the lines of the index by what change makes of them; it drops those that change
 // says false to.

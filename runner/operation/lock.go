@@ -35,6 +35,15 @@ func held(path string) (bool, error) {
 	return !got, l.Unlock()
 }
 
+// lockFile waits for the lock at path, a file that [Open] makes.
+func lockFile(path string) (unlock func(), err error) {
+	l := flock.New(path, flock.SetFlag(os.O_RDWR))
+	if err := l.Lock(); err != nil {
+		return nil, err
+	}
+	return func() { _ = l.Unlock() }, nil
+}
+
 // lockState waits for the state lock of the record in dir. One lock object per
 // acquisition: gofrs/flock says yes to every goroutine that shares one.
 func lockState(dir string) (unlock func(), err error) {

@@ -99,15 +99,12 @@ func cutLast(b []byte, c byte) (before, after []byte, ok bool) {
 	return b[:i], b[i+1:], true
 }
 
-// Processes lists the living processes of the operation beside its runner.
-func (op *Operation) Processes() []int { return op.remains() }
-
-// remains lists the living processes of the operation, apart from its runner:
+// Processes lists the living processes of the operation, apart from its runner:
 // those in the runner's session that carry the marker. Daemons that Barman
 // leaves behind on purpose (receive-wal after config-switch) have made a session
 // of their own and are not among them. While a session has members its ID is not
 // given to a new process, and the marker tells a later one with the same number apart.
-func (op *Operation) remains() []int {
+func (op *Operation) Processes() []int {
 	if op.Runner == nil {
 		return nil
 	}
@@ -167,7 +164,7 @@ func (op *Operation) EndRemains(patience, grace time.Duration) bool {
 }
 
 func (op *Operation) signalRemains(sig unix.Signal) {
-	for _, pid := range op.remains() {
+	for _, pid := range op.Processes() {
 		_ = unix.Kill(pid, sig)
 	}
 }
@@ -175,7 +172,7 @@ func (op *Operation) signalRemains(sig unix.Signal) {
 // waitGone polls: the kernel wakes nobody for the end of a process that is not a child.
 func (op *Operation) waitGone(limit time.Duration) bool {
 	for end := time.Now().Add(limit); ; time.Sleep(10 * time.Millisecond) {
-		if len(op.remains()) == 0 {
+		if len(op.Processes()) == 0 {
 			return true
 		}
 		if time.Now().After(end) {

@@ -199,8 +199,8 @@ func TestRemains(t *testing.T) {
 	ours, unmarked, another, longer := pids["ours"], pids["unmarked"], pids["another"], pids["longer"]
 	daemon := startSession(t, id, "echo $$; exec sleep 300", nil) // receive-wal makes a session of its own
 	op := Operation{ID: id, Runner: p.record(t)}
-	if got := op.remains(); !slices.Equal(got, []int{ours}) {
-		t.Errorf("remains = %v, want %d alone, without the runner %d, the unmarked %d, those of other operations %d and %d, and the daemon %d",
+	if got := op.Processes(); !slices.Equal(got, []int{ours}) {
+		t.Errorf("Processes = %v, want %d alone, without the runner %d, the unmarked %d, those of other operations %d and %d, and the daemon %d",
 			got, ours, op.Runner.PID, unmarked, another, longer, daemon.pid(t))
 	}
 	if !op.EndRemains(0, 50*time.Millisecond) {
@@ -223,11 +223,11 @@ func TestRemains(t *testing.T) {
 		{"of another operation in a session of that number", func(op *Operation) { op.ID = "20260102T030405-aaaaaa" }},
 	} {
 		op := Operation{ID: "20260102T030405-zzzzzz", Runner: p.record(t)}
-		if got := op.remains(); !slices.Equal(got, []int{another}) {
-			t.Fatalf("remains = %v, want %d", got, another)
+		if got := op.Processes(); !slices.Equal(got, []int{another}) {
+			t.Fatalf("Processes = %v, want %d", got, another)
 		}
-		if tc.change(&op); len(op.remains()) != 0 {
-			t.Errorf("remains %s = %v, want none", tc.name, op.remains())
+		if tc.change(&op); len(op.Processes()) != 0 {
+			t.Errorf("Processes %s = %v, want none", tc.name, op.Processes())
 		}
 	}
 }
@@ -259,8 +259,8 @@ func TestAZombieWithLivingThreadsIsNotOver(t *testing.T) {
 	p := startSession(t, id, "BARBACK_TEST_HEADLESS=1 '"+exe+"' & wait", nil)
 	headless := p.pid(t)
 	op := Operation{ID: id, Runner: p.record(t)}
-	if got := op.remains(); !slices.Equal(got, []int{headless}) {
-		t.Errorf("remains = %v, want %d", got, headless)
+	if got := op.Processes(); !slices.Equal(got, []int{headless}) {
+		t.Errorf("Processes = %v, want %d", got, headless)
 	}
 	if !op.EndRemains(0, 50*time.Millisecond) {
 		t.Error("EndRemains = false, want it ended")

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/gofrs/flock"
 	"golang.org/x/sys/unix"
 )
 
@@ -230,12 +229,12 @@ func (s *Store) dropArchive(m string) error {
 
 // sweepAlone is sweep under the lock that it needs.
 func (s *Store) sweepAlone() error {
-	gate := flock.New(filepath.Join(s.root, "admission.lock"))
-	if err := gate.Lock(); err != nil {
+	unlock, err := lockFile(s.gate())
+	if err != nil {
 		return err
 	}
-	defer func() { _ = gate.Unlock() }()
+	defer unlock()
 	s.sweep()
-	_, err := s.open()
+	_, err = s.open()
 	return err
 }

@@ -33,7 +33,7 @@ func Open(dir string) (*Store, error) {
 		return nil, err
 	}
 	for _, sub := range folders {
-		if err := s.make(filepath.Join(dir, sub)); err != nil {
+		if err := durable.MakeDir(filepath.Join(dir, sub), 0o750); err != nil {
 			return nil, s.wrap(err)
 		}
 	}
@@ -60,22 +60,6 @@ func (s *Store) makeLock(path string) error {
 }
 
 var folders = []string{"operations", "active", "slots", "keys", "drafts", "archive"}
-
-// make makes a folder that belongs to the owner of the state directory, whoever asks first.
-func (s *Store) make(path string) error {
-	err := os.Mkdir(path, 0o750)
-	if errors.Is(err, fs.ErrExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	d, err := os.Open(path) // #nosec G304 -- our own directory
-	if err != nil {
-		return err
-	}
-	return errors.Join(durable.Own(d), d.Close())
-}
 
 func (s *Store) checkFolders() error {
 	for _, sub := range folders {
