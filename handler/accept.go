@@ -113,18 +113,9 @@ func idempotencyKey(r *request) (string, error) {
 
 // body reads a JSON object, and gives it back as it was sent, too.
 func (h *handler) body(r *request, server string) (json.RawMessage, map[string]json.RawMessage, error) {
-	raw, err := h.limited(r)
-	if as[*http.MaxBytesError](err) {
-		return nil, nil, err
-	}
+	raw, err := h.sent(r)
 	if err != nil {
-		return nil, nil, bodyError("the body did not arrive whole: " + err.Error())
-	}
-	if len(bytes.TrimSpace(raw)) == 0 {
-		return nil, nil, errNoBody
-	}
-	if !isJSON(r.Header.Get("Content-Type")) {
-		return nil, nil, errMediaType
+		return nil, nil, err
 	}
 	body, err := object(raw)
 	if err != nil {
@@ -134,6 +125,22 @@ func (h *handler) body(r *request, server string) (json.RawMessage, map[string]j
 		return nil, nil, bodyError(notMet(server))
 	}
 	return raw, body, nil
+}
+
+// sent reads a body that arrived whole, and says of itself that it is JSON.
+func (h *handler) sent(r *request) ([]byte, error) {
+	raw, err := h.limited(r)
+	switch {
+	case as[*http.MaxBytesError](err):
+		return nil, err
+	case err != nil:
+		return nil, bodyError("the body did not arrive whole: " + err.Error())
+	case len(bytes.TrimSpace(raw)) == 0:
+		return nil, errNoBody
+	case !isJSON(r.Header.Get("Content-Type")):
+		return nil, errMediaType
+	}
+	return raw, nil
 }
 
 // limited reads a body of at most MaxBody bytes.

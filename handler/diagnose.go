@@ -39,7 +39,7 @@ func maxAge(r *request) (time.Duration, error) {
 	}
 	n, err := strconv.ParseUint(query.Get("max_age"), 10, 31)
 	if err != nil {
-		return 0, &barman.InvalidError{Summary: "A parameter is not allowed", Fields: []barman.Field{{Pointer: "?max_age", Detail: "must be a number of seconds, 0 or more"}}}
+		return 0, badParameter("max_age", "must be a number of seconds, 0 or more")
 	}
 	return time.Duration(n) * time.Second, nil // #nosec G115 -- 31 bits
 }

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"barback/runner/barman"
 	"barback/runner/operation"
 )
 
@@ -106,7 +105,7 @@ func offset(r *request) (int64, error) {
 	}
 	n, err := strconv.ParseInt(s, 10, 64)
 	if err != nil || n < 0 {
-		return 0, &barman.InvalidError{Summary: "A parameter is not allowed", Fields: []barman.Field{{Pointer: "?offset", Detail: "must be a number of bytes, 0 or more"}}}
+		return 0, badParameter("offset", "must be a number of bytes, 0 or more")
 	}
 	return n, nil
 }

@@ -35,6 +35,13 @@ func (q *parameters) refused() error {
 	return &barman.InvalidError{Summary: "A parameter is not allowed", Fields: q.wrong}
 }
 
+// badParameter refuses the one parameter that there is.
+func badParameter(name, detail string) error {
+	var q parameters
+	q.refuse(name, "%s", detail)
+	return q.refused()
+}
+
 // choice reads a list of words.
 func (q *parameters) choice(name string, known []string) (values []string) {
 	for _, v := range q.Values[name] {

@@ -68,11 +68,16 @@ func (h *handler) userName(r *request) (string, error) {
 	return r.target, r.may("users/" + r.target)
 }
 
-func (h *handler) showUser(w http.ResponseWriter, r *request, status int, name string) error {
+func (h *handler) found(name string) (auth.User, error) {
 	u, known, err := h.Auth.Users.Find(name)
 	if err == nil && !known {
 		err = auth.ErrNoUser
 	}
+	return u, err
+}
+
+func (h *handler) showUser(w http.ResponseWriter, r *request, status int, name string) error {
+	u, err := h.found(name)
 	if err != nil {
 		return err
 	}
@@ -130,8 +135,8 @@ func (h *handler) changeUser(w http.ResponseWriter, r *request) error {
 	if c.Name != "" && c.Name != name {
 		return invalid("/name", "a name cannot be changed")
 	}
-	if _, known, err := h.Auth.Users.Find(name); err != nil || !known {
-		return errors.Join(err, auth.ErrNoUser)
+	if _, err := h.found(name); err != nil {
+		return err
 	}
 	change, err := h.checked(c, name)
 	if err != nil {
@@ -217,18 +222,9 @@ func noContent(w http.ResponseWriter) error {
 // decode reads a JSON object whose members are all known: a misspelled one must not be taken for
 // one that is not there.
 func (h *handler) decode(r *request, into any) error {
-	raw, err := h.limited(r)
-	if as[*http.MaxBytesError](err) {
-		return err
-	}
+	raw, err := h.sent(r)
 	if err != nil {
-		return bodyError("the body did not arrive whole: " + err.Error())
-	}
-	if len(bytes.TrimSpace(raw)) == 0 {
-		return errNoBody
-	}
-	if !isJSON(r.Header.Get("Content-Type")) {
-		return errMediaType
+		return err
 	}
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	dec.DisallowUnknownFields()
