@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -136,28 +137,45 @@ const (
 	excluded           // it must not run beside it
 )
 
-// against decides it: one backup of a server at a time, and one restore into a folder, or into
-// one above or below it. Changes of the configuration wait for each other (see Resource) and exclude nothing.
+// against decides it: one backup of a server at a time; one restore into a folder, or into
+// one above or below it; and nothing with a backup that is being deleted. Changes of the configuration wait for each other (see
+// Resource) and exclude nothing. What was asked for already and has not ended is not done twice at one time.
 func (op *Operation) against(other Operation) relation {
+	deletes := op.Type == "delete" || other.Type == "delete"
 	switch {
-	case op.Type != other.Type:
+	case op.Server != other.Server && op.Target == nil:
 		return unrelated
-	case op.Type == "backup" && op.Server == other.Server && !op.Queue:
-		return excluded
-	case op.Target != nil && other.Target != nil && op.Target.overlaps(other.Target):
-		if op.Fingerprint != "" && op.Fingerprint == other.Fingerprint {
-			return same
-		}
+	case op.repeats(other):
+		return same
+	case op.Type == "backup" && other.Type == "backup" && !op.Queue,
+		op.Type == "delete" && other.Type == "backup" && !op.Queue, // which would fail: Barman locks the server for both
+		op.Server == other.Server && (deletes || op.Type == "keep" && other.Type == "keep") && op.shares(other),
+		op.Target.overlaps(other.Target):
 		return excluded
 	}
 	return unrelated
+}
+
+// repeats reports whether other is the same, of a type of which one at a time is as good as two. A backup is not:
+// the second is to hold what is there when it begins.
+func (op *Operation) repeats(other Operation) bool {
+	switch op.Type {
+	case "backup", "config_switch", "config_update", "switch_wal":
+		return false
+	}
+	return op.Fingerprint != "" && op.Fingerprint == other.Fingerprint && (op.Target == nil || op.Target.overlaps(other.Target))
+}
+
+// shares reports whether both have to do with one backup.
+func (op *Operation) shares(other Operation) bool {
+	return slices.ContainsFunc(op.Uses, func(id string) bool { return slices.Contains(other.Uses, id) })
 }
 
 // Folders are all that the restore writes to.
 func (t *Target) Folders() []string { return append([]string{t.Directory}, t.Others...) }
 
 func (t *Target) overlaps(other *Target) bool {
-	if t.Host != other.Host {
+	if t == nil || other == nil || t.Host != other.Host {
 		return false
 	}
 	for _, a := range t.Folders() {
@@ -171,17 +189,37 @@ func (t *Target) overlaps(other *Target) bool {
 }
 
 func (op *Operation) why(other Operation) string {
-	if op.Type == "backup" {
+	switch {
+	case op.Type == "backup":
 		return fmt.Sprintf("a backup of server '%s' is at work already (operation %s); wait for it, or say \"queue\": true", op.Server, other.ID)
+	case other.Type == "backup" && !op.shares(other):
+		return fmt.Sprintf("a backup of server '%s' is at work (operation %s), and Barman deletes nothing beside it; wait for it, or say \"queue\": true", op.Server, other.ID)
+	case op.Target != nil && other.Target != nil:
+		return fmt.Sprintf("another recovery writes to %s already (operation %s)", other.Target.Directory, other.ID)
 	}
-	return fmt.Sprintf("another recovery writes to %s already (operation %s)", other.Target.Directory, other.ID)
+	return fmt.Sprintf("a %s of the same backup, or of one that it needs, is at work (operation %s)", other.Type, other.ID)
+}
+
+// Conflict is what a request for op would meet at this moment: the operation in its way, or the one that it would
+// get instead of a new one; nothing is changed.
+func (s *Store) Conflict(op Operation) (other ID, repeats bool, err error) {
+	active, err := s.Active()
+	for _, a := range active {
+		switch op.against(a) {
+		case same:
+			return a.ID, true, nil
+		case excluded:
+			return a.ID, false, &ConflictError{a.ID, op.why(a)}
+		}
+	}
+	return "", false, err
 }
 
 // Resource is what the operation must have alone while it runs: runners hold a lock of that
 // name. Empty: nothing.
 func (op *Operation) Resource() string {
 	switch op.Type {
-	case "backup":
+	case "backup", "delete": // Barman has one lock for both
 		return "backup " + op.Server
 	case "config_switch", "config_update":
 		return "configuration"

@@ -47,6 +47,12 @@ func TestAgainst(t *testing.T) {
 	tablespace := restore("/srv/a", "", "f")
 	tablespace.Target.Others = []string{"/srv/t"}
 	anywhere := Operation{Type: "recovery", Server: "pg-one"}
+	of := func(kind string, uses ...string) Operation {
+		return Operation{Type: kind, Server: "pg-one", Uses: uses}
+	}
+	printed := func(op Operation, fingerprint string) Operation { op.Fingerprint = fingerprint; return op }
+	restored := restore("/srv/r", "", "f")
+	restored.Uses = []string{"a", "b"}
 	for _, tc := range []struct {
 		name     string
 		op, with Operation
@@ -70,6 +76,26 @@ func TestAgainst(t *testing.T) {
 		{"a tablespace elsewhere", tablespace, restore("/srv/u", "", "g"), unrelated},
 		{"one host in two spellings", Operation{Type: "recovery", Target: &Target{Directory: "/srv/a", SSH: "ssh -q x", Host: "x"}}, restore("/srv/a", "x", "g"), excluded},
 		{"recoveries without a target", anywhere, anywhere, unrelated},
+		{"a deletion beside a backup", of("delete", "a"), backup, excluded},
+		{"a deletion that waits behind a backup", Operation{Type: "delete", Server: "pg-one", Uses: []string{"a"}, Queue: true}, backup, unrelated},
+		{"a deletion beside a backup of another server", of("delete", "a"), backupOf("pg-two"), unrelated},
+		{"a backup beside a deletion, which it waits for", backup, of("delete", "a"), unrelated},
+		{"a backup of the changes since one that is deleted", of("backup", "a"), of("delete", "a"), excluded},
+		{"a deletion of what the running backup is built on", Operation{Type: "delete", Server: "pg-one", Uses: []string{"a"}, Queue: true}, of("backup", "a"), excluded},
+		{"a deletion of what is restored", of("delete", "a"), restored, excluded},
+		{"a restore of what is deleted", restored, of("delete", "b"), excluded},
+		{"a deletion of what is not restored", of("delete", "c"), restored, unrelated},
+		{"a deletion of another server's backup of that ID", Operation{Type: "delete", Server: "pg-two", Uses: []string{"a"}}, restored, unrelated},
+		{"a restore beside a deletion of another server's backup", restored, Operation{Type: "delete", Server: "pg-two", Uses: []string{"a"}}, unrelated},
+		{"two deletions of one backup", of("delete", "a"), of("delete", "b", "a"), excluded},
+		{"two deletions", of("delete", "a"), of("delete", "b"), unrelated},
+		{"the same deletion", printed(of("delete", "a"), "f"), printed(of("delete", "a"), "f"), same},
+		{"a keep of what is deleted", of("keep", "a"), of("delete", "a"), excluded},
+		{"a deletion of what is verified", of("delete", "a"), of("verify_backup", "a"), excluded},
+		{"two keeps of one backup", of("keep", "a"), of("keep", "a"), excluded},
+		{"a keep of what is restored", of("keep", "a"), restored, unrelated},
+		{"cron while it works", printed(Operation{Type: "cron"}, "f"), printed(Operation{Type: "cron"}, "f"), same},
+		{"the same switch of the WAL", printed(of("switch_wal"), "f"), printed(of("switch_wal"), "f"), unrelated},
 		{"two changes of the configuration", Operation{Type: "config_update"}, Operation{Type: "config_update"}, unrelated},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -82,7 +108,7 @@ func TestAgainst(t *testing.T) {
 
 func TestResources(t *testing.T) {
 	for _, tc := range []struct{ kind, server, want string }{
-		{"backup", "pg-one", "backup pg-one"}, {"config_switch", "pg-one", "configuration"}, {"config_update", "", "configuration"}, {"recovery", "pg-one", ""},
+		{"backup", "pg-one", "backup pg-one"}, {"delete", "pg-one", "backup pg-one"}, {"config_switch", "pg-one", "configuration"}, {"config_update", "", "configuration"}, {"recovery", "pg-one", ""},
 	} {
 		if got := (&Operation{Type: tc.kind, Server: tc.server}).Resource(); got != tc.want {
 			t.Errorf("a %s of %q needs %q for itself, want %q", tc.kind, tc.server, got, tc.want)

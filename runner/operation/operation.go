@@ -67,6 +67,7 @@ type Operation struct {
 	Request     json.RawMessage `json:"request"` // as the client sent it
 	Command     []string        `json:"command"` // what the runner starts
 	Target      *Target         `json:"target,omitempty"`
+	Uses        []string        `json:"uses,omitempty"`        // backups that have to stay while it works, or that it deletes
 	Queue       bool            `json:"queue,omitempty"`       // wait behind what it would conflict with
 	Key         string          `json:"key,omitempty"`         // hash of the Idempotency-Key and who sent it
 	Fingerprint string          `json:"fingerprint,omitempty"` // hash of what was asked for
