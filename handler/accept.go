@@ -42,6 +42,10 @@ func (h *handler) accept(w http.ResponseWriter, r *request) error {
 
 // start has an operation begun and answers with it.
 func (h *handler) start(w http.ResponseWriter, r *request, kind barman.Kind, req barman.Request, raw json.RawMessage, key string) error {
+	var err error
+	if req.DryRun, err = dryRun(r); err != nil {
+		return err
+	}
 	plan, err := h.Barman.Plan(kind, req)
 	if err != nil {
 		return err
@@ -49,6 +53,9 @@ func (h *handler) start(w http.ResponseWriter, r *request, kind barman.Kind, req
 	op, err := plan.Operation(req, raw)
 	if err != nil {
 		return err
+	}
+	if req.DryRun {
+		return h.rehearse(w, r, plan, op)
 	}
 	op.RequestedBy, op.RequestID, op.Key = r.who.Name, r.id, key
 	began := time.Now()

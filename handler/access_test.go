@@ -33,7 +33,7 @@ const (
 
 // access says who may what: a row for each route, and for each type of operation where a route is about one. "+" is
 // let through, "-" is refused, "." sees nothing of it, as if it were not there.
-var access = []struct{ what, who string }{
+var access = append([]row{
 	//                                                  nobody, anonymous "*", stranger, viewer, operator, admin, narrow
 	{"GET /status", "+++++++"},
 	{"GET /", "-+-+++-"},
@@ -88,6 +88,36 @@ var access = []struct{ what, who string }{
 	{"DELETE /tokens/:id", "--...+-"},   // another's
 	{"POST /tokens another", "-----+-"}, // for another
 	{"GET /audit", "-----+-"},
+}, others()...)
+
+type row struct{ what, who string }
+
+// others are the rows of the types of operations that are like config_switch, but for who may start, cancel and retry
+// them: what deletes backups is an administrator's.
+func others() (rows []row) {
+	for _, kind := range []string{"delete", "keep", "verify_backup", "generate_manifest", "check_backup", "switch_wal", "archive_wal", "rebuild_xlogdb", "sync_backup", "sync_wals", "cron"} {
+		at, does := "/servers/:server/operations", "-+--++"
+		if kind == "delete" {
+			does = "-+---+"
+		}
+		hidden := "."
+		if kind == "cron" {
+			at, hidden = "/operations", "-" // nothing at all is there for a token of pg-one
+		}
+		if strings.HasPrefix(kind, "sync_") { // of another server
+			hidden = "-"
+		}
+		rows = append(rows,
+			row{"GET " + at + " " + kind, "-+-+++" + hidden},
+			row{"POST " + at + " " + kind, does + "-"},
+			row{"GET " + at + "/:id " + kind, "-+-+++" + hidden},
+			row{"DELETE " + at + "/:id " + kind, "-+---+-"},
+			row{"GET " + at + "/:id/output " + kind, "-+-+++" + hidden},
+			row{"POST " + at + "/:id/cancel " + kind, does + hidden},
+			row{"POST " + at + "/:id/retry " + kind, does + hidden},
+		)
+	}
+	return rows
 }
 
 // extra are rows beyond one for each route and type.
@@ -208,6 +238,52 @@ var bodies = map[string]string{
 	"recovery":      `{"type":"recovery","backup_id":"latest","destination_directory":"/srv/x%d","remote_ssh_command":"ssh postgres@db%[1]d"}`,
 	"config_switch": `{"type":"config_switch","reset":true}`,
 	"config_update": `{"type":"config_update","changes":[{"scope":"server","server_name":"pg-one","description":"%d"}]}`,
+
+	"delete":            `{"type":"delete","backup_id":"latest"}`,
+	"keep":              `{"type":"keep","backup_id":"latest","target":"full"}`,
+	"verify_backup":     `{"type":"verify_backup","backup_id":"20251201T000000"}`,
+	"generate_manifest": `{"type":"generate_manifest","backup_id":"latest"}`,
+	"check_backup":      `{"type":"check_backup","backup_id":"latest"}`,
+	"switch_wal":        `{"type":"switch_wal"}`,
+	"archive_wal":       `{"type":"archive_wal"}`,
+	"rebuild_xlogdb":    `{"type":"rebuild_xlogdb"}`,
+	"sync_backup":       `{"type":"sync_backup","backup_id":"20260101T000000"}`,
+	"sync_wals":         `{"type":"sync_wals"}`,
+	"cron":              `{"type":"cron"}`,
+}
+
+// copies adds a passive server, and a backup with a manifest.
+func (b *bench) copies() {
+	b.t.Helper()
+	conf, err := os.ReadFile(b.cfg.Barman.Config)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	const old = "/home/pg-one/base/20251201T000000"
+	for path, text := range map[string]string{
+		"/barman.conf": string(conf) + "[pg-copy]\nprimary_ssh_command = ssh x\n", old + "/backup.info": "status=DONE\nversion=150018\n", old + "/data/backup_manifest": "{}",
+	} {
+		if err := os.MkdirAll(filepath.Dir(b.dir+path), 0o700); err != nil {
+			b.t.Fatal(err)
+		}
+		if err := os.WriteFile(b.dir+path, []byte(text), 0o600); err != nil {
+			b.t.Fatal(err)
+		}
+	}
+}
+
+// endAll ends what is at work: the same asked for again would be the same operation.
+func (b *bench) endAll() {
+	b.t.Helper()
+	active, err := b.store.Active()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for _, op := range active {
+		if _, err := b.store.End(op.ID, operation.Failed, func(*operation.Operation) {}); err != nil {
+			b.t.Fatal(err)
+		}
+	}
 }
 
 // deed prepares the nth request.
@@ -215,8 +291,13 @@ func (b *bench) deed(what string, n int) deed {
 	b.t.Helper()
 	method, rest, _ := strings.Cut(what, " ")
 	route, kind, _ := strings.Cut(rest, " ")
-	d := deed{method: method, target: strings.ReplaceAll(route, ":server", "pg-one"), permission: strings.TrimPrefix(strings.TrimSuffix(strings.ReplaceAll(route, ":server", "pg-one"), "/:id"), "/")}
+	server := "pg-one"
+	if strings.HasPrefix(kind, "sync_") {
+		server = "pg-copy"
+	}
+	d := deed{method: method, target: strings.ReplaceAll(route, ":server", server), permission: strings.TrimPrefix(strings.TrimSuffix(strings.ReplaceAll(route, ":server", server), "/:id"), "/")}
 	if strings.Contains(route, "/operations") {
+		b.endAll()
 		body, ok := bodies[kind]
 		if !ok {
 			b.t.Fatalf("no request for an operation of the type %s", kind)
@@ -227,7 +308,7 @@ func (b *bench) deed(what string, n int) deed {
 		op := operation.Operation{Type: kind, Request: []byte(body)}
 		d.permission = permission("", kind)
 		if strings.HasPrefix(route, "/servers") {
-			op.Server, d.permission = "pg-one", permission("pg-one", kind)
+			op.Server, d.permission = server, permission(server, kind)
 		}
 		switch {
 		case method == "POST" && strings.HasSuffix(route, "/operations"):
@@ -327,12 +408,18 @@ func TestAccess(t *testing.T) {
 	if t.Failed() {
 		return
 	}
+	b.copies()
 	callers := b.callers()
 	open := newBench(t, nil) // anonymous may "*"
 	open.allow(map[string]auth.Lists{"anonymous": {Access: []string{"*"}}})
 	open.addUser("plain", auth.User{})
+	open.copies()
 	n, shared := 0, deed{}
-	for _, row := range access {
+	for i, row := range access {
+		callers := callers
+		if i >= len(access)-len(others()) { // the ways to be somebody do not depend on the type
+			callers = slices.CompactFunc(slices.SortedFunc(slices.Values(callers), func(a, b caller) int { return a.column - b.column }), func(a, b caller) bool { return a.column == b.column })
+		}
 		t.Run(row.what, func(t *testing.T) {
 			n++
 			b.t = t

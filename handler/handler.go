@@ -32,10 +32,11 @@ type Config struct {
 	Broken   error // the installation cannot work, and why: every answer says so
 }
 
-// launcher accepts operations, and asks for their end.
+// launcher accepts operations, asks for their end, and looks at where one would restore to.
 type launcher interface {
 	Start(ctx context.Context, op operation.Operation) (operation.Operation, error)
 	Cancel(id operation.ID, who string) (operation.Operation, error)
+	Look(ctx context.Context, op operation.Operation) error
 }
 
 // Check is one finding about the installation.

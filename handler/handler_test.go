@@ -67,6 +67,15 @@ func (l *fakeLauncher) Cancel(id operation.ID, who string) (operation.Operation,
 	return l.store.Update(id, func(op *operation.Operation) error { return op.AskCancel(who, time.Now().UTC()) })
 }
 
+func (l *fakeLauncher) Look(context.Context, operation.Operation) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.fail != nil {
+		return l.fail()
+	}
+	return nil
+}
+
 // started is how many operations there were.
 func (l *fakeLauncher) started() int {
 	l.mu.Lock()
@@ -107,7 +116,8 @@ func newBench(t testing.TB, change func(*Config)) *bench {
 		"barman":      "#!/bin/sh\ncase $* in *diagnose) echo '{\"_INFO\": [\"{}\"]}' ;; *) echo '3.13.3 Barman by EnterpriseDB (www.enterprisedb.com)' ;; esac\n",
 		"barman.conf": "[barman]\nbarman_home = " + dir + "/home\n[pg-one]\ndescription = One\n[pg-two]\n[s 7]\n[pg-off]\nactive = false\n",
 		"home/pg-one/meta/20260101T000000-backup.info": "end_time=2026-01-01 00:00:01+00:00\nstatus=DONE\nversion=150018\n",
-		"state/users.toml": benchUsers,
+		"home/pg-one/wals/pg-one-xlog.db":              "000000010000000000000003\t16777216\t1767229200.5\tNone\n", // 2026-01-01T01:00:00.5Z
+		"state/users.toml":                             benchUsers,
 	} {
 		path := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {

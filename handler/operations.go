@@ -140,12 +140,21 @@ func (h *handler) view(op operation.Operation) view {
 	return view{
 		ID: op.ID.Name(), Status: op.State.Status(), State: op.State, Type: op.Type, Server: optional(op.Server),
 		CreatedAt: op.CreatedAt, StartedAt: when(op.StartedAt), EndedAt: when(op.EndedAt),
-		RequestedBy: op.RequestedBy, RequestID: op.RequestID, Request: maskJSON(op.Request), Command: command,
+		RequestedBy: op.RequestedBy, RequestID: op.RequestID, Request: maskJSON(op.Request), Command: masked(op.Command),
 		ExitCode: op.ExitCode, Error: failure, Result: op.Result,
 		Output: outputView{printed, op.Omitted(printed), op.OutputLost, self + "/output"},
 		Cancel: op.Cancel, Progress: h.progress(op),
 		Links: linksView{"self": self, "output": self + "/output", "cancel": self + "/cancel", "retry": self + "/retry", "operations": h.operationsPath(op.Server)},
 	}
+}
+
+// masked is an argv without passwords.
+func masked(argv []string) []string {
+	argv = slices.Clone(argv)
+	for i, arg := range argv {
+		argv[i] = mask(arg)
+	}
+	return argv
 }
 
 func (h *handler) operationsPath(server string) string {

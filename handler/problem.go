@@ -116,8 +116,11 @@ func classify(err error) (status int, slug, title string) {
 		}
 		return http.StatusUnauthorized, "login-needed", "Login needed"
 	case as[*barman.InvalidError](err):
-		if e, _ := errors.AsType[*barman.InvalidError](err); e.Policy {
+		switch e, _ := errors.AsType[*barman.InvalidError](err); {
+		case e.Policy:
 			return http.StatusUnprocessableEntity, "not-allowed-here", "Not allowed here"
+		case e.Hopeless:
+			return http.StatusUnprocessableEntity, "would-fail", "It would fail"
 		}
 		return http.StatusBadRequest, "invalid-request", "Invalid request"
 	case as[*operation.ConflictError](err):
@@ -129,7 +132,7 @@ func classify(err error) (status int, slug, title string) {
 	case as[*operation.TransitionError](err):
 		return http.StatusConflict, "wrong-state", "Not in this state"
 	case as[*barman.InactiveError](err):
-		return http.StatusConflict, "inactive-server", "The server is inactive"
+		return http.StatusConflict, "inactive-server", "Barman does not do this for the server"
 	case as[*barman.UnsupportedError](err):
 		return http.StatusNotImplemented, "unsupported", "The installed Barman cannot do this"
 	case is(syscall.ENOSPC), is(syscall.EDQUOT):

@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"cmp"
 	"net/http"
 	"runtime"
 
@@ -55,19 +56,43 @@ func (h *handler) version(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	type kind struct {
-		Type      string `json:"type"`
-		Level     string `json:"level"`
-		Supported bool   `json:"supported"`
-		Since     string `json:"since,omitempty"`
-	}
-	kinds := []kind{}
+	kinds := []kindView{}
 	for _, k := range barman.Kinds {
-		level := "server"
-		if k.Instance {
-			level = "instance"
+		v, err := h.kindView(k, installed)
+		if err != nil {
+			return err
 		}
-		kinds = append(kinds, kind{k.Name, level, k.Supported(installed), k.Since})
+		kinds = append(kinds, v)
 	}
 	return answer(w, r, http.StatusOK, map[string]any{"barback": h.Version, "barman": installed, "go": runtime.Version(), "operations": kinds})
+}
+
+// kindView is a type of operation, and what the installed Barman can do of it.
+type kindView struct {
+	Type      string       `json:"type"`
+	Level     string       `json:"level"`
+	Supported bool         `json:"supported"`
+	Since     string       `json:"since,omitempty"`
+	Options   []memberView `json:"options"`
+}
+
+type memberView struct {
+	Name      string `json:"name"`
+	Supported bool   `json:"supported"`
+	Since     string `json:"since,omitempty"`
+}
+
+func (h *handler) kindView(k barman.Kind, installed string) (kindView, error) {
+	v := kindView{k.Name, "server", k.Supported(installed), k.Since, []memberView{}}
+	if k.Instance {
+		v.Level = "instance"
+	}
+	for _, o := range k.Options {
+		has, err := h.Barman.Has(k, o)
+		if err != nil {
+			return v, err
+		}
+		v.Options = append(v.Options, memberView{o.Name, has && v.Supported, cmp.Or(o.Works, o.Since)})
+	}
+	return v, nil
 }

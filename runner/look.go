@@ -18,15 +18,18 @@ import (
 // lookTimeout bounds the look at a destination on another host.
 const lookTimeout = time.Minute
 
-// look makes sure that a restore overwrites nothing that the client did not give up:
+// Look is the look at a destination that a runner takes before it starts Barman.
+func (l *Launcher) Look(ctx context.Context, op operation.Operation) error { return inspect(ctx, op) }
+
+// inspect makes sure that a restore overwrites nothing that the client did not give up:
 // "barman recover" empties its destination without a word, here and over ssh.
-func (c *Config) look(ctx context.Context, op operation.Operation) error {
+func inspect(ctx context.Context, op operation.Operation) error {
 	t := op.Target
 	if t == nil || t.Overwrite {
 		return nil
 	}
 	for _, dir := range t.Folders() {
-		first, err := c.firstEntry(ctx, op, dir)
+		first, err := firstEntry(ctx, op, dir)
 		if err != nil {
 			return fmt.Errorf("the destination %s could not be looked at, nothing was restored: %w", dir, err)
 		}
@@ -37,7 +40,7 @@ func (c *Config) look(ctx context.Context, op operation.Operation) error {
 	return nil
 }
 
-func (c *Config) firstEntry(ctx context.Context, op operation.Operation, dir string) (string, error) {
+func firstEntry(ctx context.Context, op operation.Operation, dir string) (string, error) {
 	if op.Target.SSH == "" {
 		return localEntry(dir)
 	}

@@ -91,7 +91,7 @@ func TestOutcomeKeepsTheBackupOfThePlan(t *testing.T) {
 // look runs the look at a destination on an operation's target.
 func look(t testing.TB, target *operation.Target) error {
 	t.Helper()
-	return (&Config{}).look(t.Context(), operation.Operation{ID: "20260102T030405-0az9kx", Target: target})
+	return inspect(t.Context(), operation.Operation{ID: "20260102T030405-0az9kx", Target: target})
 }
 
 func TestLookAtALocalDestination(t *testing.T) {
@@ -186,7 +186,7 @@ func TestLookOverSSH(t *testing.T) {
 		}
 		op := operation.Operation{ID: "20260102T030405-0az9kx", Target: &operation.Target{Directory: dir, SSH: fakeSSH(t, "echo $"+operation.Marker+" > "+seen+"; exec sleep 300") + " x"}}
 		done := make(chan error, 1)
-		go func() { done <- (&Config{}).look(ctx, op) }()
+		go func() { done <- inspect(ctx, op) }()
 		got, err := os.ReadFile(seen)
 		if err != nil || string(got) != string(op.ID)+"\n" {
 			t.Errorf("the marker is %q, %v, want %s", got, err, op.ID)

@@ -139,7 +139,7 @@ func (c *Config) perform(ctx context.Context, task *Task, log logrus.FieldLogger
 	if op.State.Final() {
 		return outcome{state: op.State}, nil // somebody ended it while it waited
 	}
-	if err := c.look(ctx, op); ctx.Err() != nil {
+	if err := inspect(ctx, op); ctx.Err() != nil {
 		return stopped(ctx), nil //nolint:nilerr // the context's cause is the outcome
 	} else if err != nil {
 		return outcome{state: operation.Failed, failure: &operation.Failure{Title: "Destination refused", Detail: err.Error()}}, nil //nolint:nilerr // it is the outcome

@@ -62,7 +62,7 @@ var peerBodies = []peerRow{
 	{name: "r-oldest", mark: contract, ask: post, body: `{"backup_id":"oldest"}`, code: 400, says: `"pointer":"/destination_directory"`},
 	{name: "r-first", mark: contract, ask: post, body: `{"backup_id":"first"}`, code: 400, says: `"pointer":"/destination_directory"`},
 	{name: "r-last-failed", mark: contract, ask: post, body: `{"backup_id":"last-failed"}`, code: 400, says: `"pointer":"/destination_directory"`},
-	{name: "last-failed was accepted, and can never be restored", mark: defect, ask: post, body: `{"backup_id":"last-failed","destination_directory":"$dest","remote_ssh_command":"$ssh"}`, code: 400, says: "is FAILED, not DONE"},
+	{name: "last-failed was accepted, and can never be restored", mark: defect, ask: post, body: `{"backup_id":"last-failed","destination_directory":"$dest","remote_ssh_command":"$ssh"}`, code: 422, says: "is FAILED, not DONE"},
 	{name: "latest-full was not known", mark: defect, ask: post, body: `{"backup_id":"latest-full"}`, code: 400, says: `"pointer":"/destination_directory"`},
 	{name: "last-full was not known", mark: defect, ask: post, body: `{"backup_id":"last-full"}`, code: 400, says: `"pointer":"/destination_directory"`},
 	{name: "the name of a backup was not known", mark: defect, ask: post, body: `{"backup_id":"nightly"}`, code: 400, says: `"pointer":"/destination_directory"`},

@@ -8,10 +8,10 @@ var Roles = map[string]Lists{
 	// commands: it is not looking.
 	"viewer": {Access: []string{"GET *"}, Deny: []string{"users", "tokens", "audit", "auth", "config", "history", "barman"}},
 	// Besides, starts operations, cancels them and tries them again. A change of Barman's own
-	// configuration is an administrator's.
+	// configuration is an administrator's, and so is to delete a backup: nothing brings it back.
 	"operator": {
 		Access: []string{"GET *", "POST servers/*/operations", "POST operations"},
-		Deny:   []string{"users", "tokens", "audit", "auth", "config", "history", "barman", "POST operations/config_update"},
+		Deny:   []string{"users", "tokens", "audit", "auth", "config", "history", "barman", "POST operations/config_update", "POST servers/*/operations/delete"},
 	},
 	"admin": {Access: []string{"*"}},
 }

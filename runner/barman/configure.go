@@ -8,7 +8,7 @@ import (
 )
 
 // planConfigSwitch builds "barman config-switch": exactly one of model_name and reset.
-func planConfigSwitch(_ *Client, r Request) (Plan, error) {
+func planConfigSwitch(_ *Client, _ Kind, r Request) (Plan, error) {
 	model, hasModel, err := r.text("model_name")
 	if err != nil {
 		return Plan{}, err
@@ -23,15 +23,15 @@ func planConfigSwitch(_ *Client, r Request) (Plan, error) {
 	case hasReset && !reset:
 		return Plan{}, invalid(notMet, "reset", "can only be true")
 	case hasReset:
-		return Plan{Command: []string{"config-switch", r.Server, "--reset"}}, nil
+		return Plan{Command: []string{r.Server, "--reset"}}, nil
 	case model == "":
 		return Plan{}, invalid(notMet, "model_name", "is missing; to take a model off say \"reset\": true")
 	}
-	return Plan{Command: []string{"config-switch", r.Server, model}}, nil
+	return Plan{Command: []string{r.Server, model}}, nil
 }
 
 // planConfigUpdate builds "barman config-update" with the changes as they were sent.
-func planConfigUpdate(c *Client, r Request) (Plan, error) {
+func planConfigUpdate(c *Client, _ Kind, r Request) (Plan, error) {
 	var changes []map[string]json.RawMessage
 	ok, err := r.get("changes", &changes)
 	if err != nil {
@@ -53,7 +53,7 @@ func planConfigUpdate(c *Client, r Request) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	return Plan{Command: []string{"config-update", string(doc)}}, nil
+	return Plan{Command: []string{string(doc)}}, nil
 }
 
 // checkChange lets through what Barman can do: it takes a value that is no string into its queue,

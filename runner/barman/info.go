@@ -32,7 +32,8 @@ type Info struct {
 	Children         []string // those that are incremental to this one
 	CopyTime         float64  // seconds
 	Workers          int64
-	Snapshots        any // as Barman has it
+	SegmentSize      int64 // bytes of a WAL file
+	Snapshots        any   // as Barman has it
 }
 
 // readBackup reads a backup.info: lines key=value in alphabetical order, None for null. One that Barman did not write to its
@@ -70,7 +71,7 @@ func (b *Backup) read(text string) error {
 	}
 	numbers := map[string]*int64{
 		"size": &b.Size, "deduplicated_size": &i.Copied, "cluster_size": &i.ClusterSize, "begin_offset": &i.BeginOffset, "end_offset": &i.EndOffset,
-		"timeline": &i.Timeline, "version": &i.PostgreSQL,
+		"timeline": &i.Timeline, "xlog_segment_size": &i.SegmentSize, "version": &i.PostgreSQL,
 	}
 	whole := false
 	for line := range strings.Lines(text) {

@@ -28,7 +28,7 @@ func planBox(t testing.TB) *box {
 
 func kindOf(t testing.TB, name string) Kind {
 	t.Helper()
-	k, ok := KindOf(name, name == "config_update")
+	k, ok := KindOf(name, name == "config_update" || name == "cron")
 	if !ok {
 		t.Fatalf("KindOf(%q) finds nothing", name)
 	}
@@ -481,21 +481,26 @@ func TestKinds(t *testing.T) {
 			t.Errorf("KindOf(%q) = %q, want nothing", name, k.Name)
 		}
 	}
-	if got := Names(false); !slices.Equal(got, []string{"backup", "recovery", "config_switch"}) {
+	if got := Names(false); !slices.Contains(got, "backup") || !slices.Contains(got, "delete") || slices.Contains(got, "cron") {
 		t.Errorf("the types of a server are %q", got)
 	}
-	if got := Names(true); !slices.Equal(got, []string{"config_update"}) {
+	if got := Names(true); !slices.Equal(got, []string{"config_update", "cron"}) {
 		t.Errorf("the types of the instance are %q", got)
 	}
 }
 
-// ownOptions are the argv elements with a dash that we write ourselves.
-var ownOptions = []string{"--wait", "--immediate-checkpoint", "--reset"}
+// ownOption reports whether we write an argv element with a dash ourselves.
+func ownOption(arg string) bool {
+	return slices.Contains([]string{"--reset", "--release"}, arg) || slices.ContainsFunc(Kinds, func(k Kind) bool {
+		return slices.ContainsFunc(k.Options, func(o Option) bool { return arg == long(o.Name) || arg == long("no_"+o.Name) })
+	})
+}
 
 // Whatever a client sends, no element of the argv is an option but ours, none holds a
 // NUL or, outside of JSON, a control character, and the server stands where it belongs.
 func FuzzPlan(f *testing.F) {
 	b := planBox(f)
+	b.client.Cache = b.dir
 	for _, body := range []string{
 		`{"wait":true,"jobs":2,"name":"x","reuse_backup":"link"}`, `{"backup_id":"latest","destination_directory":"/srv/new","remote_ssh_command":"ssh db"}`,
 		`{"backup_id":"nightly","destination_directory":"/-x","local":true,"overwrite":true}`, `{"model_name":"x"}`, `{"reset":true}`,
@@ -514,7 +519,7 @@ func FuzzPlan(f *testing.F) {
 		if json.Unmarshal([]byte(body), &r.Body) != nil {
 			return
 		}
-		plan, err := k.plan(b.client, r)
+		plan, err := b.client.Plan(k, r)
 		if err != nil {
 			if plan.Command != nil {
 				t.Errorf("a refused %s has the command %q", k.Name, plan.Command)
@@ -523,12 +528,13 @@ func FuzzPlan(f *testing.F) {
 				if len(e.Fields) == 0 || !strings.HasPrefix(e.Fields[0].Pointer, "/") || e.Fields[0].Detail == "" {
 					t.Errorf("the refusal %+v names no member", e)
 				}
-			} else if !errors.Is(err, ErrUnknown) {
+			} else if _, inactive := errors.AsType[*InactiveError](err); !inactive && !errors.Is(err, ErrUnknown) {
 				t.Errorf("Plan(%s) = %v, want a refusal or something unknown", body, err)
 			}
 			return
 		}
-		for n, arg := range plan.Command {
+		args := plan.Command[4:] // behind "barman -c CONF COMMAND"
+		for n, arg := range args {
 			if arg == "" || strings.ContainsRune(arg, 0) {
 				t.Errorf("the argv %q holds an empty element or a NUL", plan.Command)
 			}
@@ -536,14 +542,14 @@ func FuzzPlan(f *testing.F) {
 				t.Errorf("the argv %q holds a control character", plan.Command)
 			}
 			name, _, value := strings.Cut(arg, "=")
-			if strings.HasPrefix(arg, "-") && !slices.Contains(ownOptions, arg) && (!value || strings.Trim(name[2:], "abcdefghijklmnopqrstuvwxyz-") != "") {
+			if strings.HasPrefix(arg, "-") && !ownOption(arg) && (!value || strings.Trim(name[2:], "abcdefghijklmnopqrstuvwxyz-") != "") {
 				t.Errorf("element %d of %q is an option that is none of ours", n, plan.Command)
 			}
 		}
-		if k.Name == "config_update" && (len(plan.Command) != 2 || !json.Valid([]byte(plan.Command[1])) || plan.Command[1][0] != '[') {
+		if k.Name == "config_update" && (len(args) != 1 || !json.Valid([]byte(args[0])) || args[0][0] != '[') {
 			t.Errorf("the argv of config_update is %q, want a JSON array", plan.Command)
 		}
-		if k.Name != "config_update" && !slices.Contains(plan.Command, "pg-one") {
+		if !k.Instance && !slices.Contains(args, "pg-one") {
 			t.Errorf("the argv %q does not name the server", plan.Command)
 		}
 	})

@@ -3,22 +3,50 @@ package barman
 import (
 	"path/filepath"
 	"regexp"
-	"strings"
+	"slices"
 
 	"barback/runner/operation"
 )
 
+var (
+	fileName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*\.conf$`)
+)
+
+// stagings are folders that Barman writes to and tidies up by itself.
+var stagings = []string{"recovery_staging_path", "local_staging_path", "staging_path"}
+
+// recoveryOptions are in the order of the command line.
+var recoveryOptions = slices.Concat(
+	members("backup_id", "destination_directory", "remote_ssh_command", "target", "local", "overwrite", "ignore_checks", "tablespaces",
+		"target_time", "time_zone", "target_xid", "target_lsn", "target_name", "target_immediate", "target_tli", "exclusive", "target_action"),
+	[]Option{{Name: "bwlimit", args: count(0)}, {Name: "jobs", args: count(1)}},
+	copying,
+	[]Option{
+		{Name: "get_wal", args: pair}, {Name: "standby_mode", args: flag}, {Name: "network_compression", args: pair},
+		{Name: "recovery_conf_filename", Since: "3.5", args: like(fileName, "a file's name that ends in .conf, without a folder")},
+		{Name: "recovery_staging_path"}, {Name: "local_staging_path", Since: "3.11"}, {Name: "staging_path", Since: "3.15"},
+		{Name: "staging_location", Since: "3.15", args: oneOf("local", "remote")}, {Name: "staging_wal_directory", Since: "3.13"},
+		{Name: "combine_mode", Since: "3.16", args: oneOf("copy", "link", "clone", "copy-file-range")},
+		{Name: "delta_restore", Since: "3.16", args: pair}, {Name: "recovery_option_port", Since: "3.17", args: count(1)}, {Name: "restore_command", Since: "3.18"},
+		{Name: "partial_wal", Since: "3.19", args: flag}, {Name: "skip_archive_wal", Since: "3.20", args: flag},
+		{Name: "snapshot_recovery_instance", args: like(cloudName, cloudWords)}, {Name: "snapshot_recovery_zone", args: like(cloudName, cloudWords)},
+		{Name: "gcp_zone", Since: "3.6", args: like(cloudName, cloudWords)}, {Name: "azure_resource_group", Since: "3.6", args: like(cloudName, cloudWords)},
+		{Name: "aws_region", Since: "3.7", args: like(cloudName, cloudWords)},
+	},
+)
+
+var cloudName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.:/-]*$`)
+
+const cloudWords = "letters, digits and _.:/-"
+
 // planRecovery builds "barman recover", the name that every version knows. The backup
 // is resolved here: what "latest" meant when the client asked is what is restored.
-func planRecovery(c *Client, r Request) (Plan, error) {
-	id, ok, err := r.text("backup_id")
+func planRecovery(c *Client, k Kind, r Request) (Plan, error) {
+	stop, err := r.stop()
 	if err != nil {
 		return Plan{}, err
 	}
-	if !ok {
-		return Plan{}, invalid("Request body is missing ``backup_id``", "backup_id", "is missing")
-	}
-	backup, err := c.Backup(r.Server, id)
+	backup, err := c.restorable(r, stop)
 	if err != nil {
 		return Plan{}, err
 	}
@@ -40,159 +68,95 @@ func planRecovery(c *Client, r Request) (Plan, error) {
 	if _, err := r.get("overwrite", &target.Overwrite); err != nil {
 		return Plan{}, err
 	}
-	if !backup.usable() {
-		return Plan{}, invalid("The backup cannot be restored", "backup_id", "backup %s is %s, not DONE", backup.ID, backup.Status)
-	}
-	args, err := r.numbers([]string{"recover"}, 0, "bwlimit", "jobs", "retry_times", "retry_sleep")
+	args, err := r.options(k.Options)
 	if err != nil {
 		return Plan{}, err
 	}
+	if args, err = c.stage(args, r, target, place.Destinations); err != nil {
+		return Plan{}, err
+	}
+	if stop.kind == "target_time" {
+		version, err := c.Version()
+		if err != nil {
+			return Plan{}, err
+		}
+		args = append(args, timeArg(stop.time, version))
+	}
+	args = append(args, stop.args...)
 	if args, err = c.relocate(args, r, backup, target, place.Destinations); err != nil {
 		return Plan{}, err
 	}
 	if target.SSH != "" {
 		args = append(args, "--remote-ssh-command="+target.SSH)
 	}
-	return Plan{Command: append(args, r.Server, backup.ID, dest), BackupID: backup.ID, Target: target}, nil
+	plan := Plan{Command: append(args, r.Server, backup.ID, dest), BackupID: backup.ID, Target: target}
+	return plan, c.promising(&plan, r, backup, stop)
 }
 
-// relocate says where the backup's tablespaces go. Barman puts one that nobody moves back to
-// where it was, over what is there: the live data, if that is the same host. Who wants that has to say so.
-func (c *Client) relocate(args []string, r Request, backup Backup, target *operation.Target, allowed []string) ([]string, error) {
-	moved := map[string]string{}
-	if _, err := r.get("tablespaces", &moved); err != nil {
-		return nil, err
-	}
-	for _, t := range backup.Tablespaces {
-		to, ok := moved[t.Name]
-		delete(moved, t.Name)
-		switch {
-		case !ok && !target.Overwrite:
-			return nil, refused("tablespaces", "the backup holds the tablespace %q, which Barman would restore to %s, over what is there; give it another folder with \"tablespaces\": {%q: \"/…\"}, or say \"overwrite\": true", t.Name, t.Location, t.Name)
-		case !ok:
-			continue
-		case !tablespaceName.MatchString(t.Name):
-			return nil, invalid("A value is not allowed", "tablespaces/"+token(t.Name), "a tablespace of this name cannot be moved on a command line")
-		}
-		if err := c.checkDestination("tablespaces/"+token(t.Name), to, allowed); err != nil {
+// stage adds the folders that Barman needs on the way, and restore_command.
+func (c *Client) stage(args []string, r Request, target *operation.Target, allowed []string) ([]string, error) {
+	for _, name := range append(stagings, "staging_wal_directory") {
+		dir, ok, err := r.text(name)
+		if err != nil {
 			return nil, err
 		}
-		target.Others = append(target.Others, filepath.Clean(to))
-		args = append(args, "--tablespace="+t.Name+":"+to)
+		if !ok {
+			continue
+		}
+		if err := c.checkDestination(name, dir, allowed); err != nil {
+			return nil, err
+		}
+		args = append(args, long(name)+"="+dir)
+		if name == "staging_wal_directory" {
+			target.Others = append(target.Others, filepath.Clean(dir)) // PostgreSQL removes it at the end of its recovery, with all that is in it
+		}
 	}
-	for name := range moved {
-		return nil, invalid("A value is not allowed", "tablespaces/"+token(name), "the backup has no tablespace of this name")
+	command, ok, err := r.text("restore_command")
+	switch {
+	case err != nil:
+		return nil, err
+	case ok && !c.Policy.AllowRawSSHCommand:
+		return nil, refused("restore_command", "is a command that the restored PostgreSQL runs: only with allow_raw_ssh_command in [restore]")
+	case ok:
+		args = append(args, "--restore-command="+command)
 	}
 	return args, nil
 }
 
-var tablespaceName = regexp.MustCompile(`^[\pL\pN_.-]+$`)
-
-// place is where a restore goes.
-type place struct {
-	Target
-	host string // whom SSH reaches, however it is spelled
-}
-
-// place is where the request wants the restore to go: to a target by its name, to whom remote_ssh_command
-// reaches, or to this host, which has to be asked for by name.
-func (c *Client) place(r Request) (p place, err error) {
-	var local bool
-	if _, err := r.get("local", &local); err != nil {
-		return p, err
-	}
-	var ssh string
-	remote, err := r.get("remote_ssh_command", &ssh)
+// restorable is the backup that the request means.
+func (c *Client) restorable(r Request, s stop) (Backup, error) {
+	id, ok, err := r.text("backup_id")
 	if err != nil {
-		return p, err
+		return Backup{}, err
 	}
-	t, named, err := c.Policy.target(r)
-	switch {
-	case err != nil:
-		return p, err
-	case named && (local || remote):
-		return p, invalid(notMet, "target", "excludes local and remote_ssh_command")
-	case named:
-		if _, p.host, err = checkSSH(t.SSH); err != nil {
-			p.host = t.SSH // the administrator's own words
-		}
-		p.Target = t
-		return p, nil
-	case remote && local:
-		return p, invalid(notMet, "local", "excludes remote_ssh_command")
-	case !remote && !local:
-		return p, invalid(notMet, "remote_ssh_command", "is missing; \"local\": true restores on the Barman host itself")
-	case c.Policy.TargetsOnly:
-		return p, refused("target", "is missing: targets_only in [restore] lets restores go to a target of the configuration alone")
-	case local:
-		return p, nil
-	case c.Policy.AllowRawSSHCommand && strings.TrimSpace(ssh) == "":
-		return p, refused("remote_ssh_command", "is empty; \"local\": true restores on the Barman host itself")
-	case c.Policy.AllowRawSSHCommand:
-		return place{Target{SSH: ssh}, ssh}, checkWord("remote_ssh_command", ssh)
+	if !ok {
+		return Backup{}, invalid("Request body is missing ``backup_id``", "backup_id", "is missing")
 	}
-	p.SSH, p.host, err = checkSSH(ssh)
-	return p, err
+	if id == "auto" {
+		return c.auto(r.Server, s)
+	}
+	return c.Backup(r.Server, id)
 }
 
-var plainPath = regexp.MustCompile(`^/[\pL\pN_./@%+=:,-]+$`)
-
-// checkDestination lets a restore write to an absolute, clean path that is not
-// Barman's own: Barman empties the folder that it restores into. allowed are the folders below which it may be; none: those
-// of the policy.
-func (c *Client) checkDestination(member, dest string, allowed []string) error {
-	if dest == "/" {
-		return invalid("A value is not allowed", member, "must not be /")
-	}
-	if !plainPath.MatchString(dest) {
-		return invalid("A value is not allowed", member, "must be an absolute path of letters, digits and _.@%%+=:,- (what a shell gives a meaning to is refused, as the path goes through the target's)")
-	}
-	if filepath.Clean(dest) != strings.TrimSuffix(dest, "/") {
-		return invalid("A value is not allowed", member, "must be an absolute path without . and .. and double slashes")
-	}
-	dest = filepath.Clean(dest)
-	cfg, err := c.load()
+// auto is the newest backup from which the recovery can get to where it is to stop, as newer Barmans choose it.
+func (c *Client) auto(server string, s stop) (Backup, error) {
+	list, err := c.Backups(server)
 	if err != nil {
-		return err
+		return Backup{}, err
 	}
-	real := resolved(dest) // on another host links may lead elsewhere: there the words have to do
-	for _, tree := range append(cfg.trees(), c.Policy.Forbidden...) {
-		for _, d := range []string{dest, real} {
-			if t := resolved(tree); within(d, tree) || within(tree, d) || within(d, t) || within(t, d) {
-				return refused(member, "%s is Barman's or barback's own: a restore there would destroy it", tree)
-			}
+	if s.kind != "" && s.kind != "target_time" && s.kind != "target_lsn" {
+		return Backup{}, invalid(notMet, "backup_id", "auto needs a target_time or target_lsn, or no target: which backups lie before a %s is not known", s.kind)
+	}
+	timeline := s.on(0)
+	for _, b := range slices.Backward(list) {
+		switch {
+		case !b.usable(), timeline != 0 && b.Timeline != int64(timeline):
+		case s.kind == "target_time" && b.EndTime.After(s.time):
+		case s.kind == "target_lsn" && parseLSN(b.EndLSN) > s.lsn:
+		default:
+			return b, nil
 		}
 	}
-	setting := "the target"
-	if len(allowed) == 0 {
-		allowed, setting = c.Policy.AllowedDestinations, "[restore]"
-	}
-	if len(allowed) == 0 {
-		return nil
-	}
-	for _, dir := range allowed {
-		if within(dest, dir) && within(real, resolved(dir)) {
-			return nil
-		}
-	}
-	return refused(member, "is outside allowed_destinations of %s in the configuration", setting)
-}
-
-// resolved follows the symbolic links in the part of path that exists.
-func resolved(path string) string {
-	path = filepath.Clean(path)
-	for dir, rest := path, ""; ; dir, rest = filepath.Dir(dir), filepath.Join(filepath.Base(dir), rest) {
-		if real, err := filepath.EvalSymlinks(dir); err == nil {
-			return filepath.Join(real, rest)
-		}
-		if dir == "/" || dir == "." {
-			return path
-		}
-	}
-}
-
-// within reports whether path is dir or lies below it.
-func within(path, dir string) bool {
-	dir = filepath.Clean(dir)
-	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
+	return Backup{}, &InvalidError{Summary: "The operation could not do what it is meant to do", Hopeless: true,
+		Fields: []Field{{"/backup_id", "no backup of the server that can be restored ended before the target"}}}
 }

@@ -16,30 +16,60 @@ type Request struct {
 	Type   string
 	Server string
 	Body   map[string]json.RawMessage
+	DryRun bool // it is not to be done: a check that fails is no error
 }
 
 // Plan is a request that passed every check that can be made beforehand.
 type Plan struct {
 	Command  []string // the whole argv
 	BackupID string   // the backup it is about, aliases resolved; empty: none yet
+	Uses     []string // the backups that must stay while it works, or that it deletes
 	Target   *operation.Target
 	Queue    bool // wait behind another operation that excludes it
+	Checks   []Check
 }
 
 // Kind is one type of operation.
 type Kind struct {
 	Name     string
-	Instance bool                                 // of the whole instance, not of one server
-	Since    string                               // first Barman that can do it; empty: all
-	plan     func(*Client, Request) (Plan, error) // Command without program and configuration
+	Command  string // of Barman's
+	Instance bool   // of the whole instance, not of one server
+	Since    string // first Barman that can do it; empty: all
+	Options  []Option
+	Alone    [][]string                                 // members of which at most one may be given
+	Open     bool                                       // members that are not known are ignored, as pg-backup-api does
+	plan     func(*Client, Kind, Request) (Plan, error) // Command without program, configuration and name
 }
 
 // Kinds lists the types of operations: adding one is adding a row.
 var Kinds = []Kind{
-	{Name: "backup", plan: planBackup},
-	{Name: "recovery", plan: planRecovery},
-	{Name: "config_switch", Since: "3.10", plan: planConfigSwitch},
-	{Name: "config_update", Instance: true, Since: "3.10", plan: planConfigUpdate},
+	{Name: "backup", Command: "backup", Options: backupOptions, Alone: [][]string{retries}, Open: true, plan: planBackup},
+	{Name: "recovery", Command: "recover", Options: recoveryOptions, Alone: [][]string{targets, retries}, Open: true, plan: planRecovery},
+	{Name: "config_switch", Command: "config-switch", Since: "3.10", Options: members("model_name", "reset"), Open: true, plan: planConfigSwitch},
+	{Name: "delete", Command: "delete", Options: members("backup_id", "incrementals", "queue"), plan: planDelete},
+	{Name: "keep", Command: "keep", Options: members("backup_id", "target"), plan: planKeep},
+	{Name: "verify_backup", Command: "verify-backup", Options: members("backup_id"), plan: planVerify},
+	{Name: "generate_manifest", Command: "generate-manifest", Options: members("backup_id"), plan: planManifest},
+	{Name: "check_backup", Command: "check-backup", Options: members("backup_id"), plan: planOfBackup},
+	{Name: "switch_wal", Command: "switch-wal", Options: switchOptions, plan: planSwitch},
+	{Name: "archive_wal", Command: "archive-wal", plan: planOfPrimary},
+	{Name: "rebuild_xlogdb", Command: "rebuild-xlogdb", plan: planOfServer},
+	{Name: "sync_backup", Command: "sync-backup", Options: members("backup_id"), plan: planSyncBackup},
+	{Name: "sync_wals", Command: "sync-wals", plan: planSyncWALs},
+	{Name: "config_update", Command: "config-update", Instance: true, Since: "3.10", Options: members("changes"), Open: true, plan: planConfigUpdate},
+	{Name: "cron", Command: "cron", Instance: true, plan: planCron},
+}
+
+// retries exclude each other.
+var retries = []string{"retry_times", "no_retry"}
+
+// members are options that the plan reads.
+func members(names ...string) []Option {
+	list := make([]Option, 0, len(names))
+	for _, name := range names {
+		list = append(list, Option{Name: name})
+	}
+	return list
 }
 
 // Supported reports whether Barman of that version can do it.
@@ -68,17 +98,28 @@ func Names(instance bool) []string {
 // Plan checks a request and builds the command that does it. It starts nothing and
 // changes nothing.
 func (c *Client) Plan(k Kind, r Request) (Plan, error) {
-	plan, err := k.plan(c, r)
+	if !k.Open {
+		if err := r.unknown(k); err != nil {
+			return Plan{}, err
+		}
+	}
+	for _, names := range k.Alone {
+		if err := r.atMostOne(names); err != nil {
+			return Plan{}, err
+		}
+	}
+	plan, err := k.plan(c, k, r)
 	if err != nil {
 		return Plan{}, err
 	}
-	if plan.Command, err = c.argv(plan.Command...); err != nil {
+	if plan.Command, err = c.argv(append([]string{k.Command}, plan.Command...)...); err != nil {
 		return Plan{}, err
 	}
-	if k.Since != "" {
-		if err := c.require(k); err != nil {
-			return Plan{}, err
-		}
+	if err := c.require(k, plan.Command); err != nil {
+		return Plan{}, err
+	}
+	if err := plan.refusal(r); err != nil {
+		return Plan{}, err
 	}
 	return plan, nil
 }
@@ -89,7 +130,7 @@ func (p Plan) Operation(r Request, raw json.RawMessage) (operation.Operation, er
 	fingerprint, err := operation.Fingerprint(r.Type, r.Server, raw)
 	return operation.Operation{
 		Type: r.Type, Server: r.Server, Request: raw, Fingerprint: fingerprint,
-		Command: p.Command, Target: p.Target, Queue: p.Queue, Result: operation.Result{BackupID: p.BackupID},
+		Command: p.Command, Target: p.Target, Uses: p.Uses, Queue: p.Queue, Result: operation.Result{BackupID: p.BackupID},
 	}, err
 }
 
@@ -99,12 +140,12 @@ type Field struct {
 	Detail  string `json:"detail"`
 }
 
-// InvalidError refuses a request for what it says. Policy: it is well-formed, but
-// not allowed here.
+// InvalidError refuses a request for what it says.
 type InvalidError struct {
-	Summary string
-	Fields  []Field
-	Policy  bool
+	Summary  string
+	Fields   []Field
+	Policy   bool // it is well-formed, but not allowed here
+	Hopeless bool // it is allowed, but could not work
 }
 
 func (e *InvalidError) Error() string {
@@ -191,32 +232,4 @@ func (r Request) number(name string, least int) (int, bool, error) {
 		err = invalid("A value is not allowed", name, "must be at least %d", least)
 	}
 	return n, ok, err
-}
-
-// flags appends option for each boolean member that is true.
-func (r Request) flags(args []string, names ...string) ([]string, error) {
-	for _, name := range names {
-		var on bool
-		if _, err := r.get(name, &on); err != nil {
-			return nil, err
-		}
-		if on {
-			args = append(args, "--"+strings.ReplaceAll(name, "_", "-"))
-		}
-	}
-	return args, nil
-}
-
-// numbers appends option and value for each number that is given.
-func (r Request) numbers(args []string, least int, names ...string) ([]string, error) {
-	for _, name := range names {
-		n, ok, err := r.number(name, least)
-		if err != nil {
-			return nil, err
-		}
-		if ok {
-			args = append(args, fmt.Sprintf("--%s=%d", strings.ReplaceAll(name, "_", "-"), n))
-		}
-	}
-	return args, nil
 }

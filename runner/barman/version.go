@@ -1,11 +1,13 @@
 package barman
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -13,22 +15,62 @@ import (
 	"barback/runner/durable"
 )
 
-// UnsupportedError says that the installed Barman is too old for a type of operation.
-type UnsupportedError struct{ Kind, Since, Installed string }
+// UnsupportedError says that the installed Barman is too old for a type of operation, or for one of its members.
+type UnsupportedError struct{ Kind, Member, Since, Installed string }
 
 func (e *UnsupportedError) Error() string {
-	return fmt.Sprintf("%s needs Barman %s or later; installed is %s", e.Kind, e.Since, e.Installed)
+	what := e.Kind
+	if e.Member != "" {
+		what = e.Member + " of a " + e.Kind
+	}
+	return fmt.Sprintf("%s needs Barman %s or later; installed is %s", what, e.Since, e.Installed)
 }
 
-func (c *Client) require(k Kind) error {
-	v, err := c.Version()
-	if err != nil {
-		return err
+// require makes sure that the installed Barman can do what a command of the kind asks for. It is asked only
+// about what older ones do not have.
+func (c *Client) require(k Kind, argv []string) error {
+	if k.Since != "" {
+		v, err := c.Version()
+		if err != nil {
+			return err
+		}
+		if !k.Supported(v) {
+			return &UnsupportedError{Kind: k.Name, Since: k.Since, Installed: v}
+		}
 	}
-	if !k.Supported(v) {
-		return &UnsupportedError{k.Name, k.Since, v}
+	for _, arg := range argv {
+		flag, _, _ := strings.Cut(arg, "=")
+		i := slices.IndexFunc(k.Options, func(o Option) bool { return o.from() != "" && (flag == long(o.Name) || flag == long("no_"+o.Name)) })
+		if i < 0 {
+			continue
+		}
+		if ok, err := c.Has(k, k.Options[i]); err != nil {
+			return err
+		} else if !ok {
+			v, err := c.Version()
+			if err != nil {
+				return err
+			}
+			return &UnsupportedError{k.Name, k.Options[i].Name, k.Options[i].from(), v}
+		}
 	}
 	return nil
+}
+
+// from is the first Barman with which the option can be used; empty: all.
+func (o Option) from() string { return cmp.Or(o.Works, o.Since) }
+
+// Has reports whether the installed Barman's command knows the option: its help says so.
+func (c *Client) Has(k Kind, o Option) (bool, error) {
+	if o.Works != "" {
+		v, err := c.Version()
+		return err == nil && !older(v, o.Works), err
+	}
+	if o.Since == "" {
+		return true, nil
+	}
+	flags, err := c.flags(k.Command)
+	return slices.Contains(flags, long(o.Name)), err
 }
 
 // older compares dotted numbers.
@@ -44,36 +86,70 @@ func older(a, b string) bool {
 	return len(x) < len(y)
 }
 
-// remembered is the file in which a version is kept, with what tells that the program changed.
+// remembered is what the program told of itself, in a file, with what tells that the program changed.
 type remembered struct {
-	Path    string    `json:"path"`
-	Size    int64     `json:"size"`
-	ModTime time.Time `json:"mtime"`
-	Version string    `json:"version"`
+	Path    string              `json:"path"`
+	Size    int64               `json:"size"`
+	ModTime time.Time           `json:"mtime"`
+	Version string              `json:"version"`
+	Flags   map[string][]string `json:"flags,omitempty"` // of commands
 }
 
-var versionLine = regexp.MustCompile(`(?m)^(\d+(?:\.\d+)+)`)
+var (
+	versionLine = regexp.MustCompile(`(?m)^(\d+(?:\.\d+)+)`)
+	helpLine    = regexp.MustCompile(`(?m)^  (?:-\w, )?(--[a-z][a-z0-9-]*)`)
+)
 
 // Version is the installed Barman's. Asking it costs a quarter of a second of
 // Python, so that the answer is kept until the program's file changes.
 func (c *Client) Version() (string, error) {
+	r, err := c.installed()
+	return r.Version, err
+}
+
+func (c *Client) installed() (remembered, error) {
 	path, err := c.Find()
 	if err != nil {
-		return "", err
+		return remembered{}, err
 	}
 	st, err := os.Stat(path)
 	if err != nil {
-		return "", err
+		return remembered{}, err
 	}
 	now := remembered{Path: path, Size: st.Size(), ModTime: st.ModTime().UTC()}
 	if old := c.recall(); old.Version != "" && old.Path == now.Path && old.Size == now.Size && old.ModTime.Equal(now.ModTime) {
-		return old.Version, nil
+		return old, nil
 	}
 	if now.Version, err = askVersion(path); err != nil {
-		return "", &BrokenError{err}
+		return remembered{}, &BrokenError{err}
 	}
 	c.remember(now)
-	return now.Version, nil
+	return now, nil
+}
+
+// flags are the options of one of Barman's commands, from its help, which is kept like the version.
+func (c *Client) flags(command string) ([]string, error) {
+	r, err := c.installed()
+	if err != nil {
+		return nil, err
+	}
+	if list, ok := r.Flags[command]; ok {
+		return list, nil
+	}
+	out, err := output(versionTimeout, []string{r.Path, command, "--help"})
+	if err != nil {
+		return nil, &BrokenError{fmt.Errorf("%s %s --help %w", r.Path, command, err)}
+	}
+	list := []string{}
+	for _, m := range helpLine.FindAllSubmatch(out, -1) {
+		list = append(list, string(m[1]))
+	}
+	if r.Flags == nil {
+		r.Flags = map[string][]string{}
+	}
+	r.Flags[command] = list
+	c.remember(r)
+	return list, nil
 }
 
 // BrokenError says that the installed Barman cannot even say its version.
