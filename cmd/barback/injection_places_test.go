@@ -32,8 +32,10 @@ var paths = []string{
 
 // queries are the parameters of each path. ID is an operation that has ended.
 var queries = map[string][]string{
-	"/operations":                        {"type", "state", "status", "server", "since", "until", "page_size", "page_token", "requested_by", "scope", "nobody-knows-it"},
-	"/servers/pg-a/operations":           {"type", "state", "status", "server", "since", "until", "page_size", "page_token", "requested_by", "scope"},
+	"/operations":                        {"type", "state", "status", "server", "since", "until", "page_size", "page_token", "requested_by", "scope", "dry_run", "nobody-knows-it"},
+	"/servers/pg-a/operations":           {"type", "state", "status", "server", "since", "until", "page_size", "page_token", "requested_by", "scope", "dry_run"},
+	"/operations/ID/retry":               {"dry_run"},
+	"/servers/pg-a/operations/ID/retry":  {"dry_run"},
 	"/operations/ID/output":              {"offset", "follow", "raw"},
 	"/servers/pg-a/operations/ID":        {"wait"},
 	"/servers/pg-a/operations/ID/output": {"offset", "follow", "raw"},
@@ -85,6 +87,11 @@ func TestInjectionElsewhere(t *testing.T) {
 			for _, w := range sample() {
 				n.quiet(c, "GET", at(path)+"?"+name+"="+url.QueryEscape(w), "", boss)
 			}
+		}
+	}
+	for _, w := range sample() {
+		if dry := url.QueryEscape(w); dry != "" && dry != "0" && dry != "false" {
+			n.quiet(c, "POST", "/servers/pg-a/operations?dry_run="+dry, `{"type":"backup"}`, boss)
 		}
 	}
 	for _, m := range people {

@@ -12,11 +12,17 @@ import (
 	"testing"
 	"time"
 	"unicode"
+
+	"barback/runner/barman"
 )
 
 // notingBarman notes its arguments and its environment, and gives the ssh command to a shell as the real one does.
 const notingBarman = `#!/bin/sh
-[ "$*" = --version ] && { echo 3.20.0; exit; }
+case $* in
+--version) echo 3.20.0; exit ;;
+*" --help") # all flags of all versions
+	while read -r flag; do echo "  --$flag X"; done <"${0%/bin/*}/flags"; exit ;;
+esac
 dir=${0%/bin/*}
 run=$(mktemp "$dir/ran/barman.XXXXXX")
 printf '%s\0' "$@" >"$run"
@@ -66,13 +72,26 @@ func newNoting(t testing.TB) *noting {
 	n.must(n.command("mkdir", n.dir+"/bin", n.dir+"/ran", n.dir+"/environ"))
 	n.write("bin/barman", notingBarman, 0o755)
 	n.write("bin/ssh", notingSSH, 0o755)
+	var flags strings.Builder
+	for _, k := range barman.Kinds {
+		for _, o := range k.Options {
+			flags.WriteString(strings.ReplaceAll(o.Name, "_", "-") + "\n")
+		}
+	}
+	n.write("flags", flags.String(), 0o644)
 	n.write("bin/canary", "#!/bin/sh\n: >"+n.canary()+"\n", 0o755)
 	n.env["LAB_BARMAN"] = n.dir + "/bin/barman"
 	for server, tablespaces := range map[string]string{"pg-a": "None", "pg-b": "[('ts', 16387, '/old')]"} {
 		info := n.dir + "/home/" + server + "/base/" + yardBackup
-		n.must(n.command("mkdir", "-p", info))
-		n.write(strings.TrimPrefix(info, n.dir)+"/backup.info", "status=DONE\ntablespaces="+tablespaces+"\nversion=150018\n", 0o644)
+		n.must(n.command("mkdir", "-p", info+"/data"))
+		n.write(strings.TrimPrefix(info, n.dir)+"/backup.info", "mode=postgres\nstatus=DONE\ntablespaces="+tablespaces+"\ntimeline=1\nversion=170000\n", 0o644)
 	}
+	n.write("home/pg-a/base/"+yardBackup+"/data/backup_manifest", "{}", 0o644)
+	conf, err := os.ReadFile(n.env["LAB_BARMAN_CONF"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.write("barman.conf", string(conf)+"[pg-copy]\nprimary_ssh_command = ssh x\n", 0o644)
 	text, err := os.ReadFile(n.config)
 	if err != nil {
 		t.Fatal(err)
