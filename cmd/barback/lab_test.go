@@ -41,9 +41,9 @@ func root(t testing.TB) string {
 	return dir
 }
 
-// newLab makes a lab with the Barman of a Debian suite. Labs need root, to act as user
+// newLab makes a lab with the Barman of a Debian suite, and more words for packaging/lab/up. Labs need root, to act as user
 // barman; "make test" sees to that, and to what has to be installed.
-func newLab(t testing.TB, suite string) *lab {
+func newLab(t testing.TB, suite string, more ...string) *lab {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		if os.Getenv("BARBACK_TEST") == "all" {
@@ -62,7 +62,7 @@ func newLab(t testing.TB, suite string) *lab {
 			fmt.Fprintf(os.Stderr, "%s: %v\n%s", down, err, out)
 		}
 	})
-	l.must(exec.Command(root(t)+"/packaging/lab/up", "--quiet", dir, "--barman", suite)) // #nosec G204
+	l.must(exec.Command(root(t)+"/packaging/lab/up", append([]string{"--quiet", dir, "--barman", suite}, more...)...)) // #nosec G204
 	l.readEnv()
 	l.cred = credential(t, l.env["LAB_USER"])
 	l.install()

@@ -73,10 +73,11 @@ close_extra_fds() {
 	done
 }
 
-# pg_bin prints the folder of the newest PostgreSQL server installed.
+# pg_bin [MAJOR] prints the folder of the newest PostgreSQL server installed, or of the one of that version, which may
+# lie below LAB_CACHE.
 pg_bin() {
 	local dir newest=""
-	for dir in $(printf '%s\n' /usr/lib/postgresql/*/bin | sort -V); do
+	for dir in ${1:+"$LAB_CACHE/postgresql/$1/bin"} $(printf '%s\n' /usr/lib/postgresql/"${1:-*}"/bin | sort -V); do
 		if [ -x "$dir/initdb" ] && [ -x "$dir/postgres" ]; then newest=$dir; fi
 	done
 	printf '%s' "$newest"
