@@ -352,7 +352,7 @@ func (b *bench) deed(what string, n int) deed {
 }
 
 // noting are the files in which log-ins and reads leave a mark.
-var noting = regexp.MustCompile(`^auth/(failures|hash)|\.lock$|^barman-version|^answer-`)
+var noting = regexp.MustCompile(`^auth/(failures|hash)|\.lock$|^barman-(version|help)|^answer-`)
 
 // state is what a refused request must leave alone: all files but those that are there to note it.
 func (b *bench) state() string {

@@ -21,6 +21,7 @@ const notingBarman = `#!/bin/sh
 case $* in
 --version) echo 3.20.0; exit ;;
 *" --help") # all flags of all versions
+	printf 'usage: barman\n\noptions:\n'
 	while read -r flag; do echo "  --$flag X"; done <"${0%/bin/*}/flags"; exit ;;
 esac
 dir=${0%/bin/*}

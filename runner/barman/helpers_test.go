@@ -21,7 +21,7 @@ func newBox(t testing.TB, files map[string]string) *box {
 	t.Helper()
 	dir := t.TempDir()
 	b := &box{dir: dir, home: filepath.Join(dir, "home"), client: &Client{Command: filepath.Join(dir, "barman"), Config: filepath.Join(dir, "barman.conf")}}
-	b.write(t, "barman", "#!/bin/sh\necho '3.13.3 Barman by EnterpriseDB (www.enterprisedb.com)'\n")
+	b.write(t, "barman", "#!/bin/sh\ncase $* in *--help) echo 'usage: barman' ;; *) echo '3.13.3 Barman by EnterpriseDB (www.enterprisedb.com)' ;; esac\n")
 	if err := os.Chmod(b.client.Command, 0o755); err != nil {
 		t.Fatal(err)
 	}

@@ -26,20 +26,21 @@ func TestOptionsAreThoseOfBarman(t *testing.T) {
 				if !slices.ContainsFunc(k.Options, func(o Option) bool { return o.args != nil }) {
 					continue
 				}
-				flags, err := c.flags(k.Command)
+				command, err := c.command(k.Command)
 				if err != nil {
 					t.Fatal(err)
 				}
 				for _, o := range k.Options {
-					if has := slices.Contains(flags, long(o.Name)); o.Since != "" && has != !older(version, o.Since) {
+					if _, has := command.Find(o.Name); o.Since != "" && has != !older(version, o.Since) {
 						t.Errorf("%s of %s: the table says since %s, this Barman has it: %v", o.Name, k.Name, o.Since, has)
 					} else if o.Since == "" && o.args != nil && !has {
 						t.Errorf("%s of %s: this Barman does not have it", o.Name, k.Name)
 					}
 				}
-				for _, flag := range flags {
+				for _, p := range command.Parameters {
+					flag := "--" + p.Name
 					known := func(o Option) bool { return long(o.Name) == flag || long("no_"+o.Name) == flag }
-					if !slices.Contains(elsewhere, flag) && !slices.ContainsFunc(k.Options, known) {
+					if !p.Positional() && !slices.Contains(elsewhere, flag) && !slices.ContainsFunc(k.Options, known) {
 						t.Errorf("%s of this Barman's %s has no member", flag, k.Command)
 					}
 				}

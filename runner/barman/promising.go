@@ -74,11 +74,11 @@ func (c *Client) staged(p *Plan, r Request, b Backup, cfg *config) error {
 		if need.what == "" || b.Snapshots != nil || r.has(need.option) || cfg.option(r.Server, need.option) != "" {
 			continue
 		}
-		flags, err := c.flags("recover")
+		command, err := c.command("recover")
 		if err != nil {
 			return err
 		}
-		if !slices.Contains(flags, "--staging-path") {
+		if _, ok := command.Find("staging_path"); !ok {
 			p.check("staging", need.option, false, "the backup is %s: Barman needs a folder to work in", need.what)
 		}
 	}

@@ -69,8 +69,9 @@ func (c *Client) Has(k Kind, o Option) (bool, error) {
 	if o.Since == "" {
 		return true, nil
 	}
-	flags, err := c.flags(k.Command)
-	return slices.Contains(flags, long(o.Name)), err
+	command, err := c.command(k.Command)
+	_, ok := command.Find(o.Name)
+	return ok, err
 }
 
 // older compares dotted numbers.
@@ -88,17 +89,18 @@ func older(a, b string) bool {
 
 // remembered is what the program told of itself, in a file, with what tells that the program changed.
 type remembered struct {
-	Path    string              `json:"path"`
-	Size    int64               `json:"size"`
-	ModTime time.Time           `json:"mtime"`
-	Version string              `json:"version"`
-	Flags   map[string][]string `json:"flags,omitempty"` // of commands
+	Path    string    `json:"path"`
+	Size    int64     `json:"size"`
+	ModTime time.Time `json:"mtime"`
+	Version string    `json:"version"`
 }
 
-var (
-	versionLine = regexp.MustCompile(`(?m)^(\d+(?:\.\d+)+)`)
-	helpLine    = regexp.MustCompile(`(?m)^  (?:-\w, )?(--[a-z][a-z0-9-]*)`)
-)
+// same reports whether both tell of one file, as it was at one time.
+func (r remembered) same(o remembered) bool {
+	return r.Path == o.Path && r.Size == o.Size && r.ModTime.Equal(o.ModTime)
+}
+
+var versionLine = regexp.MustCompile(`(?m)^(\d+(?:\.\d+)+)`)
 
 // Version is the installed Barman's. Asking it costs a quarter of a second of
 // Python, so that the answer is kept until the program's file changes.
@@ -117,7 +119,7 @@ func (c *Client) installed() (remembered, error) {
 		return remembered{}, err
 	}
 	now := remembered{Path: path, Size: st.Size(), ModTime: st.ModTime().UTC()}
-	if old := c.recall(); old.Version != "" && old.Path == now.Path && old.Size == now.Size && old.ModTime.Equal(now.ModTime) {
+	if old := c.recall(); old.Version != "" && old.same(now) {
 		return old, nil
 	}
 	if now.Version, err = askVersion(path); err != nil {
@@ -125,31 +127,6 @@ func (c *Client) installed() (remembered, error) {
 	}
 	c.remember(now)
 	return now, nil
-}
-
-// flags are the options of one of Barman's commands, from its help, which is kept like the version.
-func (c *Client) flags(command string) ([]string, error) {
-	r, err := c.installed()
-	if err != nil {
-		return nil, err
-	}
-	if list, ok := r.Flags[command]; ok {
-		return list, nil
-	}
-	out, err := output(versionTimeout, []string{r.Path, command, "--help"})
-	if err != nil {
-		return nil, &BrokenError{fmt.Errorf("%s %s --help %w", r.Path, command, err)}
-	}
-	list := []string{}
-	for _, m := range helpLine.FindAllSubmatch(out, -1) {
-		list = append(list, string(m[1]))
-	}
-	if r.Flags == nil {
-		r.Flags = map[string][]string{}
-	}
-	r.Flags[command] = list
-	c.remember(r)
-	return list, nil
 }
 
 // BrokenError says that the installed Barman cannot even say its version.
