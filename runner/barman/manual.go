@@ -1,13 +1,17 @@
 package barman
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/gofrs/flock"
 
@@ -17,17 +21,21 @@ import (
 
 // learned is what Barman's help told, as it lies in a file, and of which Barman.
 type learned struct {
-	Of  remembered                `json:"of"`
-	Run string                    `json:"run,omitempty"` // another one for each reading of all
-	All manual.Commands           `json:"all,omitempty"`
-	One map[string]manual.Command `json:"one,omitempty"` // what was asked before all were, by the name that was used
+	Of    remembered                `json:"of"`
+	Run   string                    `json:"run,omitempty"` // another one for each reading of all
+	All   manual.Commands           `json:"all,omitempty"`
+	Names manual.Commands           `json:"names,omitempty"` // before all were asked: without their parameters
+	One   map[string]manual.Command `json:"one,omitempty"`   // and what was asked, by the name that was used
 }
 
 // readers is how many helps are read at a time: Python's start takes a processor, and ssh's a place among ten.
 const readers = 4
 
+// maxReading is more than all helps may take, four at a time.
+const maxReading = 5 * time.Minute
+
 // Commands are the installed Barman's, with all their parameters. The first call runs it once for each
-// command, some seconds together; others who ask wait for that. It is kept until Barman changes, or Reload.
+// command, which takes seconds; others who ask wait for that. It is kept until Barman changes, or Reload.
 func (c *Client) Commands() (manual.Commands, error) {
 	k, err := c.learn(func(k learned) bool { return k.All != nil }, c.readAll)
 	return k.All, err
@@ -43,7 +51,27 @@ func (c *Client) Reload() (manual.Commands, error) {
 	return k.All, err
 }
 
-// command is the installed Barman's of this name or alias. It asks for this one's help alone.
+// CommandNamed is the installed Barman's of this name or alias, if there is one. That costs two runs of it
+// where Commands were not asked before.
+func (c *Client) CommandNamed(name string) (manual.Command, bool, error) {
+	k, err := c.learn(func(k learned) bool { return k.All != nil || k.Names != nil }, func(k learned) (learned, error) {
+		list, err := c.names(k)
+		k.Names = list
+		return k, err
+	})
+	if err != nil {
+		return manual.Command{}, false, err
+	}
+	known, ok := append(k.All, k.Names...).Find(name)
+	if !ok || known.Parameters != nil {
+		return known, ok, nil
+	}
+	found, err := c.command(known.Name)
+	found.Aliases, found.Description = known.Aliases, cmp.Or(found.Description, known.Description)
+	return found, err == nil, err
+}
+
+// command is the one of this name, which must be one, or alias. It asks for this one's help alone.
 func (c *Client) command(name string) (manual.Command, error) {
 	k, err := c.learn(func(k learned) bool {
 		_, all := k.All.Find(name)
@@ -84,7 +112,7 @@ func (c *Client) learn(enough func(learned) bool, read func(learned) (learned, e
 	if c.Cache != "" {
 		lock := flock.New(c.helpFile()+".lock", flock.SetPermissions(0o640))
 		defer func() { _ = lock.Unlock() }()
-		ctx, cancel := context.WithTimeout(context.Background(), c.timeout())
+		ctx, cancel := context.WithTimeout(context.Background(), maxReading)
 		defer cancel()
 		if mine, _ := lock.TryLockContext(ctx, pause); mine {
 			if k = recall(); enough(k) {
@@ -101,15 +129,24 @@ func (c *Client) learn(enough func(learned) bool, read func(learned) (learned, e
 	return k, nil
 }
 
-// readAll asks for all helps.
-func (c *Client) readAll(k learned) (learned, error) {
+// names asks for the names of all commands.
+func (c *Client) names(k learned) (manual.Commands, error) {
 	out, err := c.help(k)
 	if err != nil {
-		return k, err
+		return nil, err
 	}
-	all, err := manual.ParseCommands(string(out))
+	list, err := manual.ParseCommands(string(out))
 	if err != nil {
-		return k, &BrokenError{fmt.Errorf("%s --help %w", k.Of.Path, err)}
+		return nil, &BrokenError{fmt.Errorf("%s --help %w", k.Of.Path, err)}
+	}
+	return list, nil
+}
+
+// readAll asks for all helps.
+func (c *Client) readAll(k learned) (learned, error) {
+	all, err := c.names(k)
+	if err != nil {
+		return k, err
 	}
 	errs := make([]error, len(all))
 	places := make(chan struct{}, readers)
@@ -142,10 +179,10 @@ func (c *Client) describe(k learned, command *manual.Command) error {
 }
 
 func (c *Client) help(k learned, command ...string) ([]byte, error) {
-	argv := append(append([]string{k.Of.Path}, command...), "--help")
+	argv := slices.Concat([]string{k.Of.Path}, command, []string{"--help"})
 	out, err := output(versionTimeout, argv)
 	if err != nil {
-		return nil, &BrokenError{fmt.Errorf("%q %w", argv, err)}
+		return nil, &BrokenError{fmt.Errorf("%s %w", strings.Join(argv, " "), err)}
 	}
 	return out, nil
 }

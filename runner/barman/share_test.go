@@ -64,10 +64,13 @@ func (b *box) crowd(t testing.TB, n int) (told []string) {
 }
 
 // waiting counts the goroutines that wait for the run of another.
-func waiting() (n int) {
+func waiting() int { return sleeping("time.Sleep", ".Ask(") }
+
+// sleeping counts the goroutines that are in both functions.
+func sleeping(in, of string) (n int) {
 	stacks := make([]byte, 1<<20)
 	for stack := range strings.SplitSeq(string(stacks[:runtime.Stack(stacks, true)]), "\n\n") {
-		if strings.Contains(stack, "time.Sleep") && strings.Contains(stack, ".Ask(") {
+		if strings.Contains(stack, in) && strings.Contains(stack, of) {
 			n++
 		}
 	}

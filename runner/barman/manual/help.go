@@ -29,8 +29,13 @@ func ParseCommands(help string) (Commands, error) {
 		case closed.MatchString(e.title):
 			all = append(all, choices(e.title)...)
 		case m != nil:
-			aliases := slices.DeleteFunc(strings.Split(m[2], ", "), func(a string) bool { return a == m[1] }) // so Barman has it
-			list = append(list, Command{Name: m[1], Aliases: aliases, Description: e.text})
+			c := Command{Name: m[1], Description: e.text}
+			for alias := range strings.SplitSeq(m[2], ", ") {
+				if alias != c.Name { // Barman has such a one
+					c.Aliases = append(c.Aliases, alias)
+				}
+			}
+			list = append(list, c)
 		default:
 			list = append(list, Command{Name: e.title, Description: e.text})
 		}

@@ -107,6 +107,11 @@ func TestCommandsAreThoseOfArgparse(t *testing.T) {
 					t.Errorf("%d commands were found, want %d", len(list), len(barman.Commands))
 				}
 				parameters := 0
+				for name := range conducts {
+					if c, ok := list.Find(name); !ok || c.Name != name {
+						t.Errorf("there is no command %s", name)
+					}
+				}
 				for _, want := range barman.Commands {
 					got, ok := list.Find(want.Name)
 					if !ok || got.Name != want.Name {
@@ -148,6 +153,11 @@ func TestCommandsAreThoseOfArgparse(t *testing.T) {
 						keys[Key(e.Name)] = true
 					}
 					parameters += len(entries)
+					for _, option := range got.Conduct().Unless {
+						if p, ok := got.Find(option); !ok || p.Positional() {
+							t.Errorf("%s has no option %s, on which its conduct depends", got.Name, option)
+						}
+					}
 				}
 				t.Logf("width %s: %d commands, %d parameters", width, len(list), parameters)
 			}
