@@ -3,6 +3,11 @@
 // its manual page has them (ParseSettings). It reads text that others fetched and starts nothing. No
 // name of a command or a parameter is written in it but in the table of Conduct, which holds what
 // no help tells.
+//
+// A help does not tell the type of a value and its default, whether an option may be given several times (of
+// Barman's only --tablespace may), options that hide themselves, the choices of a value that has a name
+// of its own, and the name of a positional argument that shows its choices instead. Barman 3.4 to 3.20 have none
+// of the latter three.
 package manual
 
 import (
@@ -36,7 +41,7 @@ func (p Parameter) Positional() bool { return len(p.Spellings) == 0 }
 func (p Parameter) Flag() bool { return p.Nargs == "0" }
 
 // Repeats reports whether the parameter takes several values at one place. Whether an option may be
-// given several times is not in Barman's help.
+// given several times is not known.
 func (p Parameter) Repeats() bool { return p.Nargs == "+" || p.Nargs == "*" }
 
 // Key is what the spellings of one name have in common: SERVERNAME, server_name and --server-name.
