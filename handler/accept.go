@@ -57,19 +57,29 @@ func (h *handler) start(w http.ResponseWriter, r *request, kind barman.Kind, req
 	if req.DryRun {
 		return h.rehearse(w, r, plan, op)
 	}
-	op.RequestedBy, op.RequestID, op.Key = r.who.Name, r.id, key
+	op.Key = key
+	if op, err = h.launch(w, r, op); err != nil {
+		return err
+	}
+	return h.accepted(w, r, op)
+}
+
+// launch has a runner take the operation; it may be one that there was already.
+func (h *handler) launch(w http.ResponseWriter, r *request, op operation.Operation) (operation.Operation, error) {
+	op.RequestedBy, op.RequestID = r.who.Name, r.id
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(r.Context(), launchTimeout)
 	defer cancel()
-	if op, err = h.Launcher.Start(ctx, op); err != nil {
-		return h.conceal(r, err)
+	op, err := h.Launcher.Start(ctx, op)
+	if err != nil {
+		return op, h.conceal(r, err)
 	}
-	if op.CreatedAt.Before(began) { // it was there already
+	if op.CreatedAt.Before(began) {
 		w.Header().Set("Idempotent-Replayed", "true")
-		return h.accepted(w, r, op)
+		return op, nil
 	}
 	h.Log.WithFields(map[string]any{"request": r.id, "operation": string(op.ID), "type": op.Type, "server": op.Server, "user": r.who.Name}).Info("operation accepted")
-	return h.accepted(w, r, op)
+	return op, nil
 }
 
 // conceal leaves out of err what is said of an operation that the caller may not see.
@@ -78,7 +88,7 @@ func (h *handler) conceal(r *request, err error) error {
 	if !ok {
 		return err
 	}
-	if op, err := h.Records.Load(e.ID); err != nil || !r.sees(permission(op.Server, op.Type)) {
+	if op, err := h.Records.Load(e.ID); err != nil || !r.follows(op.Server, op.Type) {
 		return &operation.ConflictError{Why: "another operation, which you may not see, is in the way"}
 	}
 	return err
@@ -90,6 +100,11 @@ func (h *handler) accepted(w http.ResponseWriter, r *request, op operation.Opera
 	if err != nil {
 		return err
 	}
+	return h.toPoll(w, r, op)
+}
+
+// toPoll answers 202 with an operation.
+func (h *handler) toPoll(w http.ResponseWriter, r *request, op operation.Operation) error {
 	r.target = string(op.ID)
 	v := h.view(op)
 	w.Header().Set("Location", v.Links["self"])

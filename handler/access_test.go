@@ -45,6 +45,10 @@ var access = append([]row{
 	{"GET /servers/:server", "-+-+++-"},
 	{"GET /servers/:server/backups", "-+-+++-"},
 	{"GET /servers/:server/backups/:id", "-+-+++-"},
+	{"GET /servers/:server/wals", "-+-+++-"},
+	{"GET /servers/:server/check", "-+-+++-"},
+	{"GET /servers/:server/status", "-+-+++-"},
+	{"GET /servers/:server/replication-status", "-+-+++-"},
 
 	{"GET /operations config_update", "-+-+++-"},
 	{"POST /operations config_update", "-+---+-"},
@@ -95,7 +99,8 @@ type row struct{ what, who string }
 // others are the rows of the types of operations that are like config_switch, but for who may start, cancel and retry
 // them: what deletes backups is an administrator's.
 func others() (rows []row) {
-	for _, kind := range []string{"delete", "keep", "verify_backup", "generate_manifest", "check_backup", "switch_wal", "archive_wal", "rebuild_xlogdb", "sync_backup", "sync_wals", "cron"} {
+	for _, kind := range []string{"delete", "keep", "verify_backup", "generate_manifest", "check_backup", "switch_wal", "archive_wal", "rebuild_xlogdb", "sync_backup", "sync_wals",
+		"check", "status", "replication_status", "cron"} {
 		at, does := "/servers/:server/operations", "-+--++"
 		if kind == "delete" {
 			does = "-+---+"
@@ -250,6 +255,10 @@ var bodies = map[string]string{
 	"sync_backup":       `{"type":"sync_backup","backup_id":"20260101T000000"}`,
 	"sync_wals":         `{"type":"sync_wals"}`,
 	"cron":              `{"type":"cron"}`,
+
+	"check":              `{"type":"check"}`,
+	"status":             `{"type":"status"}`,
+	"replication_status": `{"type":"replication_status"}`,
 }
 
 // copies adds a passive server, and a backup with a manifest.

@@ -1,10 +1,12 @@
 package handler
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"barback/runner/barman"
@@ -21,6 +23,7 @@ type backupView struct {
 	SizeBytes    *int64     `json:"size_bytes"`     // of the copy, and of the WAL files without which it is of no use
 	WALSizeBytes *int64     `json:"wal_size_bytes"` // of those that came later, up to the next backup
 	Keep         *string    `json:"keep"`
+	Retention    *string    `json:"retention_status"`
 	Parent       *string    `json:"parent_backup_id"`
 	Children     []string   `json:"children_backup_ids"`
 	Error        *string    `json:"error"`
@@ -139,23 +142,40 @@ func (h *handler) backups(w http.ResponseWriter, r *request) error {
 	return answer(w, r, http.StatusOK, page)
 }
 
-// backup handles "GET /servers/NAME/backups/ID"; instead of an ID it takes Barman's words and names of backups.
+// backup handles "GET /servers/NAME/backups/ID"; instead of an ID it takes Barman's words and names of backups, and "auto"
+// with a target in the query.
 func (h *handler) backup(w http.ResponseWriter, r *request) error {
 	server, list, err := h.catalog(r)
 	if err != nil {
 		return err
 	}
-	e, err := barman.Pick(list, server, r.params.ByName("id"))
+	id := r.params.ByName("id")
+	if id == "auto" {
+		if id, err = h.Barman.Auto(server, r.URL.Query()); err != nil {
+			return ofQuery(err)
+		}
+	}
+	e, err := barman.Pick(list, server, id)
 	if err != nil {
 		return err
 	}
 	return answer(w, r, http.StatusOK, h.backupDetail(server, e))
 }
 
+// ofQuery is the refusal of a body's members as that of parameters.
+func ofQuery(err error) error {
+	if e, ok := errors.AsType[*barman.InvalidError](err); ok {
+		for i := range e.Fields {
+			e.Fields[i].Pointer = "?" + strings.TrimPrefix(e.Fields[i].Pointer, "/")
+		}
+	}
+	return err
+}
+
 func (h *handler) backupView(server string, e barman.Entry) backupView {
 	v := backupView{
 		ID: e.ID, Name: optional(e.Name), Type: optional(e.Type()), Status: e.Status, BeginTime: when(e.BeginTime), EndTime: when(e.EndTime),
-		Keep: optional(e.Keep), Parent: optional(e.Parent), Children: append([]string{}, e.Children...), Error: optional(maskMessage(e.Error)),
+		Keep: optional(e.Keep), Retention: optional(e.Retention), Parent: optional(e.Parent), Children: append([]string{}, e.Children...), Error: optional(maskMessage(e.Error)),
 		Abandoned: e.Abandoned, Damaged: e.Err != nil,
 		Links: linksView{"self": h.serverPath(server) + "/backups/" + url.PathEscape(e.ID), "server": h.serverPath(server)},
 	}

@@ -61,8 +61,8 @@ func TestBackups(t *testing.T) {
 		t.Errorf("the list is %q, want the newest first", got)
 	}
 	for _, says := range []string{
-		`"backup_id":"20260201T100000","backup_name":"nightly","backup_type":"full","status":"DONE","begin_time":"2026-02-01T10:00:00Z","end_time":"2026-02-01T10:00:03.5Z","size_bytes":1010,"wal_size_bytes":20,"keep":"standalone","parent_backup_id":null,"children_backup_ids":["20260202T100000"],"error":null,"abandoned":false,"damaged":false`,
-		`"backup_type":"incremental","status":"DONE","begin_time":"2026-02-02T10:00:00Z","end_time":"2026-02-02T10:00:03.5Z","size_bytes":1020,"wal_size_bytes":40,"keep":null,"parent_backup_id":"20260201T100000"`,
+		`"backup_id":"20260201T100000","backup_name":"nightly","backup_type":"full","status":"DONE","begin_time":"2026-02-01T10:00:00Z","end_time":"2026-02-01T10:00:03.5Z","size_bytes":1010,"wal_size_bytes":20,"keep":"standalone","retention_status":null,"parent_backup_id":null,"children_backup_ids":["20260202T100000"],"error":null,"abandoned":false,"damaged":false`,
+		`"backup_type":"incremental","status":"DONE","begin_time":"2026-02-02T10:00:00Z","end_time":"2026-02-02T10:00:03.5Z","size_bytes":1020,"wal_size_bytes":40,"keep":null,"retention_status":null,"parent_backup_id":"20260201T100000"`,
 		`"status":"FAILED","begin_time":"2026-02-03T10:00:00Z","end_time":"2026-02-03T10:00:03.5Z","size_bytes":null,"wal_size_bytes":null,`,
 		`"error":"failure copying files: password=*REDACTED*`,
 	} {
@@ -81,7 +81,7 @@ func TestBackups(t *testing.T) {
 	for word, want := range map[string]string{"latest": child, "last": child, "oldest": benchBackup, "first": benchBackup, "latest-full": full, "last-full": full, "last-failed": failed, failed: failed, "nightly": full} {
 		b.ask("GET", "/servers/pg-one/backups/"+word, "").want(200, `{"backup_id":"`+want+`"`)
 	}
-	for _, word := range []string{"nope", "20260209T100000", "LATEST", "auto"} {
+	for _, word := range []string{"nope", "20260209T100000", "LATEST"} {
 		b.ask("GET", "/servers/pg-one/backups/"+word, "").want(404, "Backup '"+word+"' does not exist")
 	}
 	for _, path := range []string{"", "/backups", "/backups/latest"} {

@@ -18,11 +18,7 @@ func (h *handler) diagnose(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	q := barman.Question{Args: []string{"diagnose"}, Quoted: true, MaxAge: maxAge, Clean: mask}
-	if h.Unmasked {
-		q.Clean = nil
-	}
-	a, err := h.Barman.Ask(q)
+	a, err := h.Barman.Ask(barman.Question{Args: []string{"diagnose"}, Quoted: true, MaxAge: maxAge, Clean: h.clean()})
 	if err != nil {
 		return err
 	}

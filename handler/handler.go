@@ -28,8 +28,9 @@ type Config struct {
 	Launcher launcher
 	Checks   func() []Check // what GET /status?deep=1 looks at
 	Log      logrus.FieldLogger
-	Unmasked bool  // what Barman tells is passed on as it is
-	Broken   error // the installation cannot work, and why: every answer says so
+	Deadline time.Duration // how long a request waits for Barman before it gets an operation to poll
+	Unmasked bool          // what Barman tells is passed on as it is
+	Broken   error         // the installation cannot work, and why: every answer says so
 }
 
 // launcher accepts operations, asks for their end, and looks at where one would restore to.
@@ -76,6 +77,12 @@ func (h *handler) routes() {
 	get("/servers/:server", h.server)
 	get("/servers/:server/backups", h.backups)
 	get("/servers/:server/backups/:id", h.backup)
+	get("/servers/:server/wals", h.wals)
+	for _, k := range barman.Kinds {
+		if k.Reports() { // check, status, replication-status
+			get("/servers/:server/"+k.Command, readable(h.report(k)))
+		}
+	}
 	for _, at := range []string{"/operations", "/servers/:server/operations"} {
 		get(at, h.operations)
 		post(at, h.accept)

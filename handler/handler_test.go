@@ -113,7 +113,7 @@ func newBench(t testing.TB, change func(*Config)) *bench {
 	dir := t.TempDir()
 	b := &bench{t: t, dir: dir, log: &logLines{}, auth: auth.New(filepath.Join(dir, "state"), nil)}
 	for name, text := range map[string]string{
-		"barman":      "#!/bin/sh\ncase $* in *--help) echo 'usage: barman' ;; *diagnose) echo '{\"_INFO\": [\"{}\"]}' ;; *) echo '3.13.3 Barman by EnterpriseDB (www.enterprisedb.com)' ;; esac\n",
+		"barman":      "#!/bin/sh\ncase $* in *--help) echo 'usage: barman' ;; *diagnose) echo '{\"_INFO\": [\"{}\"]}' ;; *' check '*|*status*) echo '{\"pg-one\": {}}' ;; *) echo '3.13.3 Barman by EnterpriseDB (www.enterprisedb.com)' ;; esac\n",
 		"barman.conf": "[barman]\nbarman_home = " + dir + "/home\n[pg-one]\ndescription = One\n[pg-two]\n[s 7]\n[pg-off]\nactive = false\n",
 		"home/pg-one/meta/20260101T000000-backup.info": "end_time=2026-01-01 00:00:01+00:00\nstatus=DONE\nversion=150018\n",
 		"home/pg-one/wals/pg-one-xlog.db":              "000000010000000000000003\t16777216\t1767229200.5\tNone\n", // 2026-01-01T01:00:00.5Z
@@ -135,7 +135,7 @@ func newBench(t testing.TB, change func(*Config)) *bench {
 	log.Out, log.Formatter = b.log, &logrus.JSONFormatter{}
 	b.start = &fakeLauncher{store: b.store, t: t}
 	b.cfg = Config{
-		MaxBody: 4096, Version: "test", Records: b.store, Auth: b.auth, Audit: &auth.Audit{Path: filepath.Join(dir, "audit.log")}, Launcher: b.start, Log: log,
+		MaxBody: 4096, Deadline: time.Minute, Version: "test", Records: b.store, Auth: b.auth, Audit: &auth.Audit{Path: filepath.Join(dir, "audit.log")}, Launcher: b.start, Log: log,
 		Barman: &barman.Client{Command: filepath.Join(dir, "barman"), Config: filepath.Join(dir, "barman.conf"), Cache: filepath.Join(dir, "state")},
 		Checks: func() []Check { return []Check{{"one", true, "fine"}} },
 	}

@@ -118,7 +118,7 @@ func (f *filter) query(r *request) operation.Query {
 		at := place{s.Server, s.Type}
 		seen, known := sees[at]
 		if !known {
-			seen = r.sees(permission(s.Server, s.Type))
+			seen = r.follows(s.Server, s.Type)
 			sees[at] = seen
 		}
 		return seen

@@ -45,11 +45,11 @@ func (h *handler) find(r *request) (operation.Operation, error) {
 		r.target, r.permission = string(op.ID), permission(op.Server, op.Type)
 	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead && err == nil && op.Server == server {
-		if err := r.may(permission(op.Server, op.Type)); err != nil && r.sees(permission(op.Server, op.Type)) {
+		if err := r.may(permission(op.Server, op.Type)); err != nil && r.follows(op.Server, op.Type) {
 			return operation.Operation{}, err
 		}
 	}
-	if errors.Is(err, operation.ErrNotFound) || err == nil && (op.Server != server || !r.sees(permission(op.Server, op.Type))) {
+	if errors.Is(err, operation.ErrNotFound) || err == nil && (op.Server != server || !r.follows(op.Server, op.Type)) {
 		return operation.Operation{}, errNotFound
 	}
 	return op, err
@@ -79,6 +79,13 @@ func permission(server, kind string) string {
 	return join(server) + "/" + kind
 }
 
+// follows reports whether the identity may see the operations of a type: who may look at something
+// may see the operation that looks at it, too.
+func (r *request) follows(server, kind string) bool {
+	k, _ := barman.KindOf(kind, server == "")
+	return r.sees(permission(server, kind)) || k.Reports() && r.sees(lookPermission(server, k))
+}
+
 func join(server string) string {
 	if server == "" {
 		return "operations"
@@ -89,7 +96,7 @@ func join(server string) string {
 // mayAny lets through who may see or do at least one type of operation there.
 func (r *request) mayAny(server string) error {
 	for _, kind := range barman.Names(server == "") {
-		if r.rights.May(r.Method, permission(server, kind)) {
+		if r.rights.May(r.Method, permission(server, kind)) || (r.Method == http.MethodGet || r.Method == http.MethodHead) && r.follows(server, kind) {
 			return nil
 		}
 	}
@@ -141,7 +148,7 @@ func (h *handler) view(op operation.Operation) view {
 		ID: op.ID.Name(), Status: op.State.Status(), State: op.State, Type: op.Type, Server: optional(op.Server),
 		CreatedAt: op.CreatedAt, StartedAt: when(op.StartedAt), EndedAt: when(op.EndedAt),
 		RequestedBy: op.RequestedBy, RequestID: op.RequestID, Request: maskJSON(op.Request), Command: masked(op.Command),
-		ExitCode: op.ExitCode, Error: failure, Result: op.Result,
+		ExitCode: op.ExitCode, Error: failure, Result: h.shown(op.Result),
 		Output: outputView{printed, op.Omitted(printed), op.OutputLost, self + "/output"},
 		Cancel: op.Cancel, Progress: h.progress(op),
 		Links: linksView{"self": self, "output": self + "/output", "cancel": self + "/cancel", "retry": self + "/retry", "operations": h.operationsPath(op.Server)},

@@ -91,7 +91,7 @@ func (h *handler) serverView(r *request, s barman.Overview, active []operation.O
 		v.ActiveModel = &s.ActiveModel
 	}
 	for _, op := range active {
-		if op.Server == s.Name && r.sees(permission(op.Server, op.Type)) {
+		if op.Server == s.Name && r.follows(op.Server, op.Type) {
 			v.Running = append(v.Running, string(op.ID))
 		}
 	}

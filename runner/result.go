@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 
+	"barback/runner/barman"
 	"barback/runner/operation"
 )
 
@@ -44,4 +45,26 @@ func (c *Config) madeBackup(op operation.Operation, before map[string]string) op
 		}
 	}
 	return operation.Result{}
+}
+
+// maxReport is far above what Barman says of one server.
+const maxReport = 8 << 20
+
+// reported is the end of an operation that only read. What Barman told is its result; if a check found something
+// Barman ends with exit code 1, and the operation has done what it was to do.
+func (c *Config) reported(kind barman.Kind, op operation.Operation, end outcome) outcome {
+	f, err := c.Store.Output(op.ID)
+	if err != nil {
+		return end
+	}
+	defer func() { _ = f.Close() }()
+	printed, _ := io.ReadAll(io.LimitReader(f, maxReport))
+	report, err := c.Barman.Read(kind, op.Server, printed)
+	switch {
+	case err == nil && (end.failure == nil || end.exit != nil && *end.exit == 1):
+		end.state, end.failure, end.result.Report = operation.Succeeded, nil, report
+	case err != nil && end.failure == nil:
+		end.state, end.failure = operation.Failed, &operation.Failure{Title: "Barman's answer cannot be read", Detail: err.Error()}
+	}
+	return end
 }

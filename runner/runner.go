@@ -25,6 +25,7 @@
 package runner
 
 import (
+	"encoding/json"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -33,9 +34,10 @@ import (
 	"barback/runner/operation"
 )
 
-// catalog tells which backups a server has.
+// catalog tells which backups a server has, and what a command told that only reads.
 type catalog interface {
 	Backups(server string) ([]barman.Backup, error)
+	Read(k barman.Kind, server string, printed []byte) (json.RawMessage, error)
 }
 
 // Config is what a runner has to know.

@@ -2,11 +2,13 @@ package runner
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -82,7 +84,7 @@ func TestOutcomeKeepsTheBackupOfThePlan(t *testing.T) {
 	} {
 		op := operation.Operation{Result: operation.Result{BackupID: tc.planned}}
 		outcome{exit: &code, result: tc.made}.apply(&op)
-		if op.Result != tc.want || op.ExitCode != &code {
+		if !reflect.DeepEqual(op.Result, tc.want) || op.ExitCode != &code {
 			t.Errorf("%s: the record has %+v, want %+v", tc.name, op.Result, tc.want)
 		}
 	}
@@ -372,6 +374,10 @@ func TestAFullDiskDoesNotStopBarman(t *testing.T) {
 // fakeCatalog is what a server has.
 type fakeCatalog []string
 
+func (c fakeCatalog) Read(barman.Kind, string, []byte) (json.RawMessage, error) {
+	return nil, errors.New("nothing was told")
+}
+
 func (c fakeCatalog) Backups(string) ([]barman.Backup, error) {
 	var list []barman.Backup
 	for _, id := range c {
@@ -418,7 +424,7 @@ func TestMadeBackup(t *testing.T) {
 				want.BackupStatus = "DONE"
 			}
 			before := (&Config{Store: store, Barman: tc.before}).backups(op)
-			if got := (&Config{Store: store, Barman: tc.after}).madeBackup(op, before); got != want {
+			if got := (&Config{Store: store, Barman: tc.after}).madeBackup(op, before); !reflect.DeepEqual(got, want) {
 				t.Errorf("madeBackup = %+v, want %+v", got, want)
 			}
 		})

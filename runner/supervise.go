@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-
 	"os"
-
 	"os/signal"
 	"slices"
 	"syscall"
@@ -15,6 +13,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 
+	"barback/runner/barman"
 	"barback/runner/operation"
 )
 
@@ -79,7 +78,7 @@ type outcome struct {
 
 func (o outcome) apply(op *operation.Operation) {
 	op.ExitCode, op.Error, op.OutputLost = o.exit, o.failure, o.lost
-	if o.result.BackupID != "" {
+	if o.result.BackupID != "" || o.result.Report != nil {
 		op.Result = o.result
 	}
 }
@@ -154,6 +153,9 @@ func (c *Config) perform(ctx context.Context, task *Task, log logrus.FieldLogger
 		out.failure.Detail += "; changes that Barman could not make it keeps in cfg_changes.queue in its home, and makes them with the next config_update"
 	}
 	out.result, out.lost = c.madeBackup(op, before), state.lost != nil
+	if kind, _ := barman.KindOf(op.Type, op.Server == ""); kind.Reports() && out.state != operation.Interrupted {
+		out = c.reported(kind, op, out)
+	}
 	return out, nil
 }
 
@@ -170,6 +172,9 @@ func (c *Config) queue(ctx context.Context, id operation.ID) (release func(), er
 	}
 	if err := c.predecessors(ctx, op); err != nil {
 		return own, fmt.Errorf("wait for other operations: %w", err)
+	}
+	if kind, _ := barman.KindOf(op.Type, op.Server == ""); kind.Reports() {
+		return own, nil // somebody waits for it, and backups may take hours
 	}
 	leave, err := slot(ctx, c.Store.Slots(), c.MaxParallel)
 	if err != nil {

@@ -19,10 +19,12 @@ import (
 // Question is a command of Barman's that changes nothing. It is asked for JSON: as text Barman
 // masks passwords by itself, and takes out all up to the last apostrophe if one stands in quotes.
 type Question struct {
-	Args   []string            // behind "barman -c FILE -f json"
-	Quoted bool                // the object is the last message of _INFO, as a string: "diagnose"
-	MaxAge time.Duration       // how old an answer may be that others were given; 0: none that was there before the question
-	Clean  func(string) string // takes out what must be neither told nor written down; nil: nothing
+	Args    []string            // behind "barman -c FILE -f json"
+	Quoted  bool                // the object is the last message of _INFO, as a string: "diagnose"
+	Subject string              // a server; what is told of it is an answer even if Barman ends with exit code 1
+	MaxAge  time.Duration       // how old an answer may be that others were given; 0: none that was there before the question
+	Timeout time.Duration       // how long it may take; 0: as long as all that the client asks
+	Clean   func(string) string // takes out what must be neither told nor written down; nil: nothing
 }
 
 // Answer is what Barman printed: one JSON object, in one line.
@@ -35,6 +37,7 @@ type Answer struct {
 type AskError struct {
 	Detail  string `json:"detail"`
 	Timeout bool   `json:"timeout"`
+	exit    int    // code; 0: it is not that
 }
 
 func (e *AskError) Error() string { return e.Detail }
@@ -52,7 +55,10 @@ func (c *Client) answer(q Question, argv []string) (answer, error) {
 		clean = func(s string) string { return s }
 	}
 	var a answer
-	out, err := output(c.timeout(), argv)
+	out, err := output(c.timeout(q), argv)
+	if failed, ok := errors.AsType[*AskError](err); ok && failed.exit == 1 && judged(out, q.Subject) {
+		err = nil
+	}
 	if err == nil {
 		a.body, err = q.object(clean, out)
 	}
@@ -61,13 +67,15 @@ func (c *Client) answer(q Question, argv []string) (answer, error) {
 		return a, &BrokenError{err}
 	}
 	if ok {
-		a.Error = &AskError{clean("barman " + strings.Join(q.Args, " ") + " " + failed.Detail), failed.Timeout}
+		a.Error = &AskError{Detail: clean("barman " + strings.Join(q.Args, " ") + " " + failed.Detail), Timeout: failed.Timeout}
 	}
 	a.ID, a.At, a.Up = rand.Text(), time.Now(), uptime()
 	return a, nil
 }
 
-func (c *Client) timeout() time.Duration { return cmp.Or(c.Timeout, defaultTimeout) }
+func (c *Client) timeout(q Question) time.Duration {
+	return cmp.Or(q.Timeout, c.Timeout, defaultTimeout)
+}
 
 // object is what Barman printed, cleaned, in one line.
 func (q Question) object(clean func(string) string, out []byte) ([]byte, error) {
@@ -93,6 +101,7 @@ func noObject(clean func(string) string, out []byte) error {
 // messages are what Barman says in JSON.
 type messages struct {
 	Info      []string `json:"_INFO"`
+	Warning   []string `json:"_WARNING"`
 	Error     []string `json:"_ERROR"`
 	Exception []string `json:"_EXCEPTION"`
 	Critical  []string `json:"_CRITICAL"`
@@ -108,7 +117,7 @@ func complaint(out, stderr []byte) string {
 	return strings.ToValidUTF8(cmp.Or(text, strings.TrimSpace(string(stderr)), "it did not say why"), "")
 }
 
-// output runs a command that only reads and returns what it printed. At the end of its time it is
+// output runs a command that only reads and returns what it printed, also when it fails. At the end of its time it is
 // killed with all that it started, and the kernel kills it when this process dies: an answer that
 // nobody waits for is worth nothing. An error that is no [AskError] means that it was not started.
 func output(timeout time.Duration, argv []string) ([]byte, error) {
@@ -135,7 +144,7 @@ func output(timeout time.Duration, argv []string) ([]byte, error) {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return nil, &AskError{Detail: fmt.Sprintf("did not end within %v", timeout), Timeout: true}
 	}
-	return nil, &AskError{Detail: fmt.Sprintf("failed: %v: %s", err, complaint(out.buf.Bytes(), stderr.lines()))}
+	return out.buf.Bytes(), &AskError{Detail: fmt.Sprintf("failed: %v: %s", err, complaint(out.buf.Bytes(), stderr.lines())), exit: cmd.ProcessState.ExitCode()}
 }
 
 // head keeps what is written to it, up to maxAnswer; then it says so.

@@ -2,8 +2,6 @@ package barman
 
 import (
 	"bufio"
-	"bytes"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // Entry is a backup with its place in the catalog.
@@ -24,13 +23,17 @@ type Entry struct {
 	Later     WALs     // after its end, up to the end of the next one
 	LastWAL   string   // the newest of both
 	Abandoned bool     // it is STARTED, and nobody works on it
+	Retention string   // what the retention policy says of it, in Barman's words; empty: nothing, or there is none
 }
 
 // Usable reports whether Barman can restore from it.
 func (e Entry) Usable() bool { return e.usable() }
 
 // WALs are files of the archive.
-type WALs struct{ Files, Bytes int64 }
+type WALs struct {
+	Files int64 `json:"files"`
+	Bytes int64 `json:"bytes"`
+}
 
 // Catalog is the whole catalog of a server, oldest first.
 func (c *Client) Catalog(server string) ([]Entry, error) {
@@ -74,6 +77,9 @@ func (c *Client) Catalog(server string) ([]Entry, error) {
 		previous.count(archive, "")
 	}
 	cfg.lookAbandoned(server, list)
+	if policy, enforced := cfg.policy(server); enforced {
+		policy.judge(list, time.Now())
+	}
 	return list, nil
 }
 
@@ -102,43 +108,6 @@ func (c *config) kept(server string) map[string]string {
 		}
 	}
 	return found
-}
-
-// segment is a line of Barman's list of WAL files.
-type segment struct {
-	name  string
-	bytes int64
-}
-
-// archive reads the list of the WAL files of a server, in the order of their names; Barman keeps it so, too.
-func (c *config) archive(server string) ([]segment, error) {
-	dir := filepath.Join(c.directory(server), "wals")
-	for _, option := range []string{"xlogdb_directory", "wals_directory"} {
-		if d := c.servers[server][option]; d != "" {
-			dir = d
-			break
-		}
-	}
-	data, err := os.ReadFile(filepath.Join(dir, server+"-xlog.db")) // #nosec G304 -- Barman's own file
-	if os.IsNotExist(err) {
-		data, err = os.ReadFile(filepath.Join(dir, "xlog.db")) // #nosec G304 -- Barman before 3.13
-	}
-	if err != nil && !os.IsNotExist(err) {
-		return nil, fmt.Errorf("the list of WAL files cannot be read: %w", err)
-	}
-	list := make([]segment, 0, bytes.Count(data, []byte("\n")))
-	for line := range strings.Lines(string(data)) {
-		name, rest, _ := strings.Cut(line, "\t")
-		size, _, _ := strings.Cut(rest, "\t")
-		if len(name) != 24 || strings.Trim(name, "0123456789ABCDEF") != "" {
-			continue // a history or backup label
-		}
-		if n, err := strconv.ParseInt(size, 10, 64); err == nil {
-			list = append(list, segment{name, n})
-		}
-	}
-	slices.SortStableFunc(list, func(a, b segment) int { return strings.Compare(a.name, b.name) })
-	return list, nil
 }
 
 // count sums up the WAL files of the backup's timeline from its begin to last, the end of the next one.

@@ -1,6 +1,8 @@
 package barman
 
 import (
+	"encoding/json"
+	"net/url"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -136,6 +138,26 @@ func (c *Client) restorable(r Request, s stop) (Backup, error) {
 		return c.auto(r.Server, s)
 	}
 	return c.Backup(r.Server, id)
+}
+
+// Auto is the ID of the backup that a recovery takes whose backup_id is "auto", with its target in the parameters.
+func (c *Client) Auto(server string, parameters url.Values) (string, error) {
+	r := Request{Server: server, Body: map[string]json.RawMessage{}}
+	for _, name := range append(slices.Clone(targets), "time_zone", "target_tli") {
+		if parameters.Has(name) {
+			text, err := json.Marshal(parameters.Get(name))
+			if err != nil {
+				return "", err
+			}
+			r.Body[name] = text
+		}
+	}
+	s, err := r.stop()
+	if err != nil {
+		return "", err
+	}
+	b, err := c.auto(server, s)
+	return b.ID, err
 }
 
 // auto is the newest backup from which the recovery can get to where it is to stop, as newer Barmans choose it.

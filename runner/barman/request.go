@@ -39,6 +39,7 @@ type Kind struct {
 	Alone    [][]string                                 // members of which at most one may be given
 	Open     bool                                       // members that are not known are ignored, as pg-backup-api does
 	plan     func(*Client, Kind, Request) (Plan, error) // Command without program, configuration and name
+	report   reporter                                   // of those that only read: what their result is
 }
 
 // Kinds lists the types of operations: adding one is adding a row.
@@ -56,6 +57,9 @@ var Kinds = []Kind{
 	{Name: "rebuild_xlogdb", Command: "rebuild-xlogdb", plan: planOfServer},
 	{Name: "sync_backup", Command: "sync-backup", Options: members("backup_id"), plan: planSyncBackup},
 	{Name: "sync_wals", Command: "sync-wals", plan: planSyncWALs},
+	{Name: "check", Command: "check", plan: planLook, report: readCheck},
+	{Name: "status", Command: "status", plan: planLook, report: readStatus},
+	{Name: "replication_status", Command: "replication-status", plan: planLookAtPrimary, report: readReplication},
 	{Name: "config_update", Command: "config-update", Instance: true, Since: "3.10", Options: members("changes"), Open: true, plan: planConfigUpdate},
 	{Name: "cron", Command: "cron", Instance: true, plan: planCron},
 }
@@ -112,7 +116,11 @@ func (c *Client) Plan(k Kind, r Request) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	if plan.Command, err = c.argv(append([]string{k.Command}, plan.Command...)...); err != nil {
+	words := []string{k.Command}
+	if k.Reports() {
+		words = []string{"-f", "json", k.Command}
+	}
+	if plan.Command, err = c.argv(append(words, plan.Command...)...); err != nil {
 		return Plan{}, err
 	}
 	if err := c.require(k, plan.Command); err != nil {

@@ -57,7 +57,7 @@ func (c *Client) Ask(q Question) (Answer, error) {
 	}
 	lock := flock.New(s.path+".lock", flock.SetPermissions(0o600))
 	defer func() { _ = lock.Unlock() }()
-	for end := time.Now().Add(c.timeout()); ; time.Sleep(pause) {
+	for end := time.Now().Add(c.timeout(q)); ; time.Sleep(pause) {
 		mine, lockErr := lock.TryLock()
 		if a, ok := s.look(func(a answer) bool { return a.ID != seen.ID }); ok { // it came while we waited, whatever the clocks say
 			return a.result(nil)
@@ -70,7 +70,7 @@ func (c *Client) Ask(q Question) (Answer, error) {
 			return a.result(err)
 		}
 		if time.Now().After(end) {
-			return Answer{}, &AskError{fmt.Sprintf("another request's barman %s did not end within %v", strings.Join(q.Args, " "), c.timeout()), true}
+			return Answer{}, &AskError{Detail: fmt.Sprintf("another request's barman %s did not end within %v", strings.Join(q.Args, " "), c.timeout(q)), Timeout: true}
 		}
 	}
 }

@@ -1,13 +1,11 @@
 package barman
 
 import (
-	"bufio"
 	"cmp"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -60,17 +58,11 @@ func (r *reach) add(s walFile, size int64, most uint32) {
 // are meant too, those that Barman takes in before a recovery.
 func (c *config) reach(server string, size int64, most uint32, staged bool) reach {
 	var r reach
-	for _, path := range c.xlogdb(server) {
-		if f, err := os.Open(path); err == nil { // #nosec G304 -- Barman's own file
-			for sc := bufio.NewScanner(f); sc.Scan(); {
-				fields := strings.Split(sc.Text(), "\t")
-				if s, ok := parseWAL(fields[0]); ok && len(fields) > 2 {
-					seconds, _ := strconv.ParseFloat(fields[2], 64)
-					s.at = time.Unix(0, int64(seconds*float64(time.Second)))
-					r.add(s, size, most)
-				}
-			}
-			_ = f.Close()
+	archived, _ := c.archive(server) // what cannot be read, nothing is known of
+	for _, w := range archived {
+		if s, ok := parseWAL(w.name); ok {
+			s.at = w.at
+			r.add(s, size, most)
 		}
 	}
 	for _, dir := range []string{c.folder(server, "incoming_wals_directory", "incoming"), c.folder(server, "streaming_wals_directory", "streaming")} {
@@ -101,7 +93,14 @@ func (c *config) folder(server, option, name string) string {
 	return filepath.Join(c.directory(server), name)
 }
 
-// option is the value that holds for a server: its active model's, its own, or the one for all.
+// option is the value that holds for a server: its active model's, its own, or the one for all. What is empty or None
+// in its own section is not taken from elsewhere.
 func (c *config) option(server, name string) string {
-	return cmp.Or(c.models[c.server(server).ActiveModel][name], c.servers[server][name], c.global[name])
+	if value := c.models[c.activeModel(server)][name]; value != "" {
+		return value
+	}
+	if value, own := c.servers[server][name]; own {
+		return value
+	}
+	return c.global[name]
 }

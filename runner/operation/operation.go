@@ -114,6 +114,8 @@ type Cancel struct {
 type Result struct {
 	BackupID     string `json:"backup_id,omitempty"`
 	BackupStatus string `json:"backup_status,omitempty"` // in Barman's catalog, at the end
+	// Report is what Barman told, of an operation that only reads.
+	Report json.RawMessage `json:"report,omitempty"`
 }
 
 // Process names one process beyond doubt: a pid alone may be used again.
