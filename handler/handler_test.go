@@ -40,6 +40,7 @@ type fakeLauncher struct {
 	t     testing.TB
 	mu    sync.Mutex
 	got   []operation.Operation
+	locks map[operation.ID]*os.File
 	fail  func() error // instead of starting
 }
 
@@ -54,7 +55,7 @@ func (l *fakeLauncher) Start(_ context.Context, op operation.Operation) (operati
 		return op, err
 	}
 	l.t.Cleanup(func() { _ = lock.Close() })
-	l.got = append(l.got, op)
+	l.got, l.locks[op.ID] = append(l.got, op), lock
 	return op, l.store.Claim(op.ID)
 }
 
@@ -133,7 +134,7 @@ func newBench(t testing.TB, change func(*Config)) *bench {
 	}
 	log := logrus.New()
 	log.Out, log.Formatter = b.log, &logrus.JSONFormatter{}
-	b.start = &fakeLauncher{store: b.store, t: t}
+	b.start = &fakeLauncher{store: b.store, t: t, locks: map[operation.ID]*os.File{}}
 	b.cfg = Config{
 		MaxBody: 4096, Deadline: time.Minute, Version: "test", Records: b.store, Auth: b.auth, Audit: &auth.Audit{Path: filepath.Join(dir, "audit.log")}, Launcher: b.start, Log: log,
 		Barman: &barman.Client{Command: filepath.Join(dir, "barman"), Config: filepath.Join(dir, "barman.conf"), Cache: filepath.Join(dir, "state")},

@@ -39,6 +39,7 @@ type config struct {
 		Command       string   `toml:"command"`
 		Config        string   `toml:"config"`
 		Timeout       duration `toml:"timeout"`
+		Deadline      duration `toml:"deadline"`
 		MaskPasswords bool     `toml:"mask_passwords"`
 	} `toml:"barman"`
 	Runner struct {
@@ -83,6 +84,7 @@ func defaults() config {
 	c := config{StateDir: "/var/lib/barback", IdleTimeout: duration(60 * time.Second), MaxBody: 8 << 20, LogLevel: "info", ProxyUser: "www-data"}
 	c.Barman.Command = "barman"
 	c.Barman.Timeout = duration(60 * time.Second)
+	c.Barman.Deadline = duration(10 * time.Second)
 	c.Barman.MaskPasswords = true
 	c.Runner.Socket = "/run/barback/runner.sock"
 	c.Runner.MaxParallel = 4
@@ -170,7 +172,7 @@ func (c *config) check() error {
 		return fmt.Errorf("max_body: %d bytes are too few", c.MaxBody)
 	case c.Runner.MaxParallel < 1:
 		return fmt.Errorf("runner.max_parallel: %d: at least 1 is needed", c.Runner.MaxParallel)
-	case c.Runner.LaunchTimeout <= 0 || c.Runner.StopGrace <= 0 || c.Barman.Timeout <= 0 || c.IdleTimeout < 0:
+	case c.Runner.LaunchTimeout <= 0 || c.Runner.StopGrace <= 0 || c.Barman.Timeout <= 0 || c.Barman.Deadline < 0 || c.IdleTimeout < 0:
 		return errors.New("a time must not be negative, and timeout, launch_timeout and stop_grace not zero")
 	case c.Runner.MaxOpen < c.Runner.MaxParallel:
 		return fmt.Errorf("runner.max_open: %d are fewer than the %d of runner.max_parallel", c.Runner.MaxOpen, c.Runner.MaxParallel)

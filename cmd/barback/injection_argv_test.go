@@ -57,6 +57,8 @@ func (p parameter) argv(body map[string]any) (args []string, ok bool) {
 		return append(w.args, p.server()), w.ok
 	case "archive_wal", "rebuild_xlogdb", "sync_wals":
 		return []string{strings.ReplaceAll(fmt.Sprint(body["type"]), "_", "-"), p.server()}, true
+	case "check", "status", "replication_status":
+		return []string{"-f", "json", strings.ReplaceAll(fmt.Sprint(body["type"]), "_", "-"), p.server()}, true
 	case "cron":
 		return []string{"cron"}, true
 	case "config_switch":

@@ -45,6 +45,10 @@ var bodies = map[string]map[string]any{
 	"sync_backup":       {"type": "sync_backup", "backup_id": yardBackup},
 	"sync_wals":         {"type": "sync_wals"},
 	"cron":              {"type": "cron"},
+
+	"check":              {"type": "check"},
+	"status":             {"type": "status"},
+	"replication_status": {"type": "replication_status"},
 }
 
 // needs are members that another one needs beside it; nil: that must not be there.

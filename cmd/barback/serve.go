@@ -83,7 +83,8 @@ func (c *call) handler() (http.Handler, config, logrus.FieldLogger) {
 		return handler.New(handler.Config{
 			BasePath: cfg.BasePath, MaxBody: int64(cfg.MaxBody), Version: version(), Broken: err,
 			Records: store, Barman: cfg.barman(), Auth: cfg.auth(), Audit: cfg.audit(), Launcher: cfg.launcher(store),
-			Checks: func() []handler.Check { return checks(cfg) }, Log: log, Unmasked: !cfg.Barman.MaskPasswords,
+			Checks: func() []handler.Check { return checks(cfg) }, Log: log,
+			Unmasked: !cfg.Barman.MaskPasswords, Deadline: time.Duration(cfg.Barman.Deadline),
 		}), err == nil
 	}}, cfg, log
 }

@@ -27,6 +27,15 @@ type Question struct {
 	Clean   func(string) string // takes out what must be neither told nor written down; nil: nothing
 }
 
+// command is how people would ask it.
+func (q Question) command() string {
+	words := append([]string{"barman"}, q.Args...)
+	if q.Subject != "" {
+		words = slices.Insert(words, 1, "-f", "json") // and the name of a long command does not look like a token of barmanapi
+	}
+	return strings.Join(words, " ")
+}
+
 // Answer is what Barman printed: one JSON object, in one line.
 type Answer struct {
 	Body []byte
@@ -67,7 +76,7 @@ func (c *Client) answer(q Question, argv []string) (answer, error) {
 		return a, &BrokenError{err}
 	}
 	if ok {
-		a.Error = &AskError{Detail: clean("barman " + strings.Join(q.Args, " ") + " " + failed.Detail), Timeout: failed.Timeout}
+		a.Error = &AskError{Detail: clean(q.command() + " " + failed.Detail), Timeout: failed.Timeout}
 	}
 	a.ID, a.At, a.Up = rand.Text(), time.Now(), uptime()
 	return a, nil

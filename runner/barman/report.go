@@ -40,7 +40,7 @@ func (c *Client) Read(k Kind, server string, printed []byte) (json.RawMessage, e
 	}
 	doc, ok := document(printed)
 	if !ok {
-		return nil, &AskError{Detail: "barman " + k.Command + " printed no JSON object"}
+		return nil, &AskError{Detail: "barman -f json " + k.Command + " printed no JSON object"}
 	}
 	var said messages
 	all, err := json.Marshal(doc)
@@ -48,7 +48,7 @@ func (c *Client) Read(k Kind, server string, printed []byte) (json.RawMessage, e
 		err = json.Unmarshal(all, &said)
 	}
 	if err != nil {
-		return nil, &AskError{Detail: fmt.Sprintf("barman %s printed messages that are none: %v", k.Command, err)}
+		return nil, &AskError{Detail: fmt.Sprintf("barman -f json %s printed messages that are none: %v", k.Command, err)}
 	}
 	var told map[string]json.RawMessage
 	if raw, ok := doc[server]; ok {
@@ -62,7 +62,7 @@ func (c *Client) Read(k Kind, server string, printed []byte) (json.RawMessage, e
 			return json.Marshal(report)
 		}
 	}
-	return nil, &AskError{Detail: fmt.Sprintf("what barman %s told of server '%s' cannot be read: %v", k.Command, server, err)}
+	return nil, &AskError{Detail: fmt.Sprintf("what barman -f json %s told of server '%s' cannot be read: %v", k.Command, server, err)}
 }
 
 // document finds the JSON object in what Barman printed. It begins a line.

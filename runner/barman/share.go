@@ -70,7 +70,7 @@ func (c *Client) Ask(q Question) (Answer, error) {
 			return a.result(err)
 		}
 		if time.Now().After(end) {
-			return Answer{}, &AskError{Detail: fmt.Sprintf("another request's barman %s did not end within %v", strings.Join(q.Args, " "), c.timeout(q)), Timeout: true}
+			return Answer{}, &AskError{Detail: fmt.Sprintf("another request's %s did not end within %v", q.command(), c.timeout(q)), Timeout: true}
 		}
 	}
 }
