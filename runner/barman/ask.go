@@ -21,7 +21,8 @@ import (
 type Question struct {
 	Args    []string            // behind "barman -c FILE -f json"
 	Quoted  bool                // the object is the last message of _INFO, as a string: "diagnose"
-	Subject string              // a server; what is told of it is an answer even if Barman ends with exit code 1
+	Subject string              // the server that it is about, if it is about one
+	Judges  bool                // what is told of the subject is an answer even if Barman ends with exit code 1
 	MaxAge  time.Duration       // how old an answer may be that others were given; 0: none that was there before the question
 	Timeout time.Duration       // how long it may take; 0: as long as all that the client asks
 	Clean   func(string) string // takes out what must be neither told nor written down; nil: nothing
@@ -65,7 +66,7 @@ func (c *Client) answer(q Question, argv []string) (answer, error) {
 	}
 	var a answer
 	out, err := output(c.timeout(q), argv)
-	if failed, ok := errors.AsType[*AskError](err); ok && failed.exit == 1 && judged(out, q.Subject) {
+	if failed, ok := errors.AsType[*AskError](err); ok && failed.exit == 1 && q.Judges && judged(out, q.Subject) {
 		err = nil
 	}
 	if err == nil {

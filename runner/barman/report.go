@@ -23,7 +23,7 @@ func (c *Client) Report(k Kind, server string, q Question) (Answer, error) {
 	if _, err := k.plan(c, k, Request{Type: k.Name, Server: server}); err != nil {
 		return Answer{}, err
 	}
-	q.Args, q.Subject = []string{k.Command, server}, server
+	q.Args, q.Subject, q.Judges = []string{k.Command, server}, server, k.judges
 	a, err := c.Ask(q)
 	if err != nil {
 		return Answer{}, err
@@ -56,6 +56,9 @@ func (c *Client) Read(k Kind, server string, printed []byte) (json.RawMessage, e
 	} else if said.Info == nil {
 		err = errors.New("it is not there")
 	}
+	if bad := said.bad(k.judges); err == nil && bad != nil {
+		err = errors.New(strings.Join(bad, "\n"))
+	}
 	if err == nil {
 		var report any
 		if report, err = k.report(s, told, said); err == nil {
@@ -84,7 +87,15 @@ func document(printed []byte) (doc map[string]json.RawMessage, ok bool) {
 // found something does.
 func judged(out []byte, subject string) bool {
 	var doc map[string]json.RawMessage
-	return subject != "" && json.Unmarshal(out, &doc) == nil && bytes.HasPrefix(doc[subject], []byte("{"))
+	return json.Unmarshal(out, &doc) == nil && bytes.HasPrefix(doc[subject], []byte("{"))
+}
+
+// bad are the messages after which nothing that was told is whole. A check says of what it found that it is an error, too.
+func (m messages) bad(judges bool) []string {
+	if judges {
+		return slices.Concat(m.Critical, m.Exception)
+	}
+	return slices.Concat(m.Critical, m.Exception, m.Error)
 }
 
 // planLook builds a command that only reads.
@@ -118,9 +129,6 @@ type checkResult struct {
 func readCheck(s Server, told map[string]json.RawMessage, said messages) (any, error) {
 	if told == nil {
 		return nil, errors.New("it is not there")
-	}
-	if broken := slices.Concat(said.Critical, said.Exception); broken != nil {
-		return nil, fmt.Errorf("it was broken off: %s", strings.Join(broken, "\n"))
 	}
 	report := checkReport{Server: s.Name, Active: s.Active, OK: said.Error == nil, Failed: []string{}, Checks: []checkResult{}, Messages: said.all()}
 	for _, name := range slices.Sorted(maps.Keys(told)) {

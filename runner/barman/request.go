@@ -40,6 +40,7 @@ type Kind struct {
 	Open     bool                                       // members that are not known are ignored, as pg-backup-api does
 	plan     func(*Client, Kind, Request) (Plan, error) // Command without program, configuration and name
 	report   reporter                                   // of those that only read: what their result is
+	judges   bool                                       // exit code 1 is an answer
 }
 
 // Kinds lists the types of operations: adding one is adding a row.
@@ -57,7 +58,7 @@ var Kinds = []Kind{
 	{Name: "rebuild_xlogdb", Command: "rebuild-xlogdb", plan: planOfServer},
 	{Name: "sync_backup", Command: "sync-backup", Options: members("backup_id"), plan: planSyncBackup},
 	{Name: "sync_wals", Command: "sync-wals", plan: planSyncWALs},
-	{Name: "check", Command: "check", plan: planLook, report: readCheck},
+	{Name: "check", Command: "check", plan: planLook, report: readCheck, judges: true},
 	{Name: "status", Command: "status", plan: planLook, report: readStatus},
 	{Name: "replication_status", Command: "replication-status", plan: planLookAtPrimary, report: readReplication},
 	{Name: "config_update", Command: "config-update", Instance: true, Since: "3.10", Options: members("changes"), Open: true, plan: planConfigUpdate},

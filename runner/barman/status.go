@@ -34,7 +34,7 @@ var statusMembers = map[string]func(text string, to map[string]any) bool{
 	"failed_count":        matched(`^(\d+)(?: \((\S+) at (.+)\))?$`, whole("archive_failures"), word("last_failed_wal"), clock("last_failed_local_time")),
 	"retention_policies":  matched(`^(?:not enforced|enforced \(mode: \w+, retention: (.+), WAL retention: .+\))$`, word("retention_policy")),
 	"minimum_redundancy":  matched(`^(satisfied|FAILED) \((\d+)/(\d+)\)$`, boolean("redundancy_satisfied", "satisfied", "FAILED"), whole("redundancy"), whole("minimum_redundancy")),
-	"server_archived_wals_per_hour": matched(`^([0-9.]+)/h$`, func(text string, to map[string]any) bool {
+	"server_archived_wals_per_hour": matched(`^([0-9.]+)/hour$`, func(text string, to map[string]any) bool {
 		n, err := strconv.ParseFloat(text, 64)
 		to["archived_wals_per_hour"] = n
 		return err == nil
