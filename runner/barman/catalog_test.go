@@ -1,6 +1,7 @@
 package barman
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 func TestLiterals(t *testing.T) {
@@ -129,9 +131,11 @@ func TestALockIsLookedUp(t *testing.T) {
 }
 
 // hundred is a catalog of many backups.
-func hundred(t testing.TB, version string) *box {
+func hundred(t testing.TB, version string) *box { return many(t, version, 100) }
+
+func many(t testing.TB, version string, count int) *box {
 	files := map[string]string{"barman.conf": realConfig(t), "conf.d/1.conf": "[s1]\nconninfo = host=127.0.0.1 port=1 user=x dbname=y\nstreaming_archiver = on\nslot_name = x\nbackup_method = postgres\n", "home/s1/wals/.keep": ""}
-	for n := range 100 {
+	for n := range count {
 		id := fmt.Sprintf("2026%02d%02dT100000", n/28+1, n%28+1)
 		path := "home/s1/meta/" + id + "-backup.info"
 		if older(version, "3.12") {
@@ -141,6 +145,57 @@ func hundred(t testing.TB, version string) *box {
 		files["home/s1/base/"+id+"/data/PG_VERSION"] = "15\n"
 	}
 	return newBox(t, files)
+}
+
+// Of hundreds of backups each is told of as the real Barman does.
+func TestHundredsOfBackupsAreBarmans(t *testing.T) {
+	for _, program := range realBarmans(t) {
+		version, err := askVersion(program)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Run(version, func(t *testing.T) {
+			b := many(t, version, 300)
+			b.write(t, "conf.d/2.conf", "[s1]\nretention_policy = REDUNDANCY 150\nminimum_redundancy = 160\n")
+			name, more := "s1-xlog.db", "\n"
+			if older(version, "3.12") {
+				name = "xlog.db"
+			} else if !older(version, "3.14") {
+				more = "\tNone\n" // of its encryption
+			}
+			b.write(t, "home/s1/wals/"+name, "000000010000000000000016\t16777216\t1.5\tNone"+more+"000000010000000000000017\t4711\t2.5\tgzip"+more)
+			list, err := b.client.Catalog("s1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var ours, theirs []string
+			for _, e := range slices.Backward(list) {
+				ours = append(ours, fmt.Sprintln(e.ID, e.Status, e.EndTime.Local().Format(time.ANSIC), e.Size+e.Needed.Bytes, e.Later.Bytes, strings.Replace("-"+e.Retention, "-"+obsolete, obsolete, 1)))
+			}
+			var told []struct {
+				ID        string `json:"backup_id"`
+				Status    string
+				End       string `json:"end_time"`
+				Size      int64  `json:"size_bytes"`
+				WALs      int64  `json:"wal_size_bytes"`
+				Retention string `json:"retention_status"`
+			}
+			if err := json.Unmarshal(ask(t, b, program, "list-backups", "s1")["s1"], &told); err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range told {
+				retention := e.Retention
+				if retention == "-" {
+					retention = "-" + valid
+				}
+				theirs = append(theirs, fmt.Sprintln(e.ID, e.Status, e.End, e.Size, e.WALs, retention))
+			}
+			if !slices.Equal(ours, theirs) || len(ours) != 300 {
+				t.Errorf("the catalog has %d backups, %s says of %d:\n%s\n%s", len(ours), program, len(theirs), strings.Join(ours, ""), strings.Join(theirs, ""))
+			}
+			t.Logf("of %d backups these fields were compared with Barman %s: backup_id end_time retention_status size_bytes status wal_size_bytes", len(ours), version)
+		})
+	}
 }
 
 func BenchmarkCatalog(b *testing.B) {
