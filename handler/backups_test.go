@@ -220,9 +220,9 @@ func TestServer(t *testing.T) {
 	op, _ := b.operation(operation.Operation{Type: "backup", Server: "pg-one"})
 	res := b.ask("GET", "/servers/pg-one", "")
 	res.want(200, `"settings":{"conninfo":"host=a password=*REDACTED*","description":"One","parallel_jobs":"4"}`)
-	res.want(200, `"name":"pg-one","description":"One","active":true,"passive":false,"active_model":"pg-one:fast","last_backup":{"backup_id":"20260101T000000","status":"DONE"`)
+	res.want(200, `"name":"pg-one","description":"One","active":true,"disabled":true,"faults":["ssh_command is missing"],"passive":false,"active_model":"pg-one:fast","last_backup":{"backup_id":"20260101T000000","status":"DONE"`)
 	res.want(200, `"running_operations":["`+string(op.ID)+`"]`)
-	res.want(200, `"links":{"backups":"/servers/pg-one/backups","operations":"/servers/pg-one/operations","self":"/servers/pg-one"}`)
+	res.want(200, `"links":{"backups":"/servers/pg-one/backups","check":"/servers/pg-one/check","operations":"/servers/pg-one/operations","replication_status":"/servers/pg-one/replication-status","self":"/servers/pg-one","status":"/servers/pg-one/status","wals":"/servers/pg-one/wals"}`)
 	b.ask("GET", "/servers/pg-one", "", "If-None-Match", res.Header().Get("ETag")).want(304, "")
 	if list := b.ask("GET", "/servers", ""); strings.Contains(list.Body.String(), "settings") {
 		t.Errorf("GET /servers = %s, want no settings there", list.Body)

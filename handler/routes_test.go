@@ -42,6 +42,7 @@ func TestRoutes(t *testing.T) {
 		get   int // what GET answers
 	}{
 		{"/", read, 200}, {"/status", read, 200}, {"/status?x=1", read, 200}, {"/version", read, 200}, {"/diagnose", read, 200}, {"/servers", read, 200},
+		{"/servers/pg-one/check", read, 200}, {"/servers/pg-one/status", read, 200}, {"/servers/pg-one/replication-status", read, 200}, {"/servers/pg-one/wals", read, 200},
 		{"/operations", list, 200}, {"/operations/" + instance, one, 200}, {"/operations/" + instance + "/output", read, 200},
 		{"/operations/" + instance + "/cancel", act, 405}, {"/operations/" + instance + "/retry", act, 405},
 		{"/servers/pg-one/operations", list, 200}, {"/servers/s%207/operations", list, 200}, {"/servers/pg-one/operations/" + server, one, 200},
@@ -96,7 +97,7 @@ func TestHEAD(t *testing.T) {
 	op := b.ended(operation.Operation{Type: "backup", Server: "pg-one"}, operation.Failed, "some output\n")
 	srv := httptest.NewServer(b)
 	defer srv.Close()
-	for _, path := range []string{"/", "/status", "/version", "/servers", "/operations", "/nope", "/servers/pg-one/operations/" + string(op.ID), "/servers/pg-one/operations/" + string(op.ID) + "/output", "/operations/x"} {
+	for _, path := range []string{"/", "/status", "/version", "/servers", "/servers/pg-one/check", "/servers/pg-one/wals", "/operations", "/nope", "/servers/pg-one/operations/" + string(op.ID), "/servers/pg-one/operations/" + string(op.ID) + "/output", "/operations/x"} {
 		var heads [2]http.Header
 		var codes [2]int
 		for i, method := range []string{"GET", "HEAD"} {
@@ -170,6 +171,9 @@ func TestServersList(t *testing.T) {
 	one := list[1].(map[string]any)
 	if one["description"] != "One" || one["active"] != true || one["active_model"] != nil || fmt.Sprint(one["running_operations"]) != "["+string(op.ID)+"]" {
 		t.Errorf("pg-one is shown as %v", one)
+	}
+	if one["disabled"] != true || fmt.Sprint(one["faults"]) != "[conninfo is missing ssh_command is missing]" || list[0].(map[string]any)["disabled"] != false || list[0].(map[string]any)["faults"] != nil {
+		t.Errorf("pg-one is shown as %v, want it disabled, and pg-off as %v", one, list[0])
 	}
 	if last, ok := one["last_backup"].(map[string]any); !ok || last["backup_id"] != "20260101T000000" || last["status"] != "DONE" || last["end_time"] != "2026-01-01T00:00:01Z" {
 		t.Errorf("the last backup of pg-one is shown as %v", one["last_backup"])

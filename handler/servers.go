@@ -15,6 +15,8 @@ type serverView struct {
 	Name        string      `json:"name"`
 	Description string      `json:"description"`
 	Active      bool        `json:"active"`
+	Disabled    bool        `json:"disabled"`
+	Faults      []string    `json:"faults,omitempty"` // why
 	Passive     bool        `json:"passive"`
 	ActiveModel *string     `json:"active_model"`
 	LastBackup  *lastBackup `json:"last_backup"`
@@ -85,8 +87,12 @@ func (h *handler) serverPath(name string) string {
 }
 
 func (h *handler) serverView(r *request, s barman.Overview, active []operation.Operation) serverView {
-	v := serverView{Name: s.Name, Description: mask(s.Description), Active: s.Active, Passive: s.Passive, Running: []string{},
-		Links: linksView{"self": h.serverPath(s.Name), "backups": h.serverPath(s.Name) + "/backups", "operations": h.operationsPath(s.Name)}}
+	v := serverView{Name: s.Name, Description: mask(s.Description), Active: s.Active, Disabled: len(s.Faults) > 0, Passive: s.Passive, Running: []string{},
+		Links: linksView{"self": h.serverPath(s.Name), "backups": h.serverPath(s.Name) + "/backups", "wals": h.serverPath(s.Name) + "/wals", "check": h.serverPath(s.Name) + "/check",
+			"status": h.serverPath(s.Name) + "/status", "replication_status": h.serverPath(s.Name) + "/replication-status", "operations": h.operationsPath(s.Name)}}
+	for _, fault := range s.Faults {
+		v.Faults = append(v.Faults, maskMessage(fault))
+	}
 	if s.ActiveModel != "" {
 		v.ActiveModel = &s.ActiveModel
 	}

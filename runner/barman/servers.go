@@ -62,8 +62,9 @@ func (c *Client) Home() (string, error) {
 // Overview is a server with the newest backup of its catalog.
 type Overview struct {
 	Server
-	Last *Backup // nil: none
-	Err  error   // the catalog cannot be read
+	Faults []string // of its configuration, for which Barman disables it
+	Last   *Backup  // nil: none
+	Err    error    // the catalog cannot be read
 }
 
 // Overview lists what is configured with its newest backup, by name; the configuration is
@@ -93,7 +94,7 @@ func (c *Client) Look(name string) (Overview, map[string]string, error) {
 }
 
 func (c *config) overview(name string) Overview {
-	o := Overview{Server: c.server(name)}
+	o := Overview{Server: c.server(name), Faults: c.faults(name)}
 	backups, err := c.backups(name)
 	if o.Err = err; len(backups) > 0 {
 		o.Last = &backups[len(backups)-1]
@@ -124,7 +125,7 @@ func (c *config) server(name string) Server {
 		Name:        name,
 		Description: s["description"],
 		Active:      truth(s["active"], true),
-		Passive:     s["primary_ssh_command"] != "",
+		Passive:     c.option(name, "primary_ssh_command") != "",
 		ActiveModel: c.activeModel(name),
 	}
 }
