@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -17,42 +16,35 @@ var policies = []string{
 	"RECOVERY WINDOW OF 1 MONTH", "RECOVERY WINDOW OF 0 DAYS", "RECOVERY  WINDOW OF 1 weeks", "", "None", "nonsense", "REDUNDANCY x", "RECOVERY WINDOW OF 3 YEARS",
 }
 
-// retained is a catalog of the last n days in which many things come together.
-func (g generator) retained(t testing.TB, version string, n int) (files map[string]string, ids []string) {
-	files = map[string]string{"barman.conf": realConfig(t) + "retention_policy = " + g.of(policies...) + "\n", "home/s1/wals/.keep": "",
-		"conf.d/1.conf": "[s1]\nconninfo = host=127.0.0.1 port=1 user=x dbname=y\nssh_command = ssh x@y\nbackup_method = rsync\narchiver = on\nminimum_redundancy = " + g.of("0", "0", "1", "2", "5", "-1") + "\n"}
+// retained adds a server to files, with a catalog of the last n days in which many things come together.
+func (g generator) retained(files map[string]string, version, server string, n int) (ids []string) {
+	conf := "[" + server + "]\nconninfo = host=127.0.0.1 port=1 user=x dbname=y\nssh_command = ssh x@y\narchiver = on\nminimum_redundancy = " + g.of("0", "0", "1", "2", "5", "-1") + "\n"
 	if g.IntN(3) > 0 {
-		files["conf.d/1.conf"] += "retention_policy = " + g.of(policies...) + "\n"
+		conf += "retention_policy = " + g.of(policies...) + "\n"
 	}
+	files["conf.d/"+server+".conf"], files["home/"+server+"/wals/.keep"] = conf, ""
 	now := time.Now()
 	type made struct{ id, text string }
-	var fulls, all []*made
+	var all []*made
 	for i := range n {
 		at := now.AddDate(0, 0, i-n).Add(-12 * time.Hour).UTC() // no edge of a window lies near
 		status := g.of("DONE", "DONE", "DONE", "DONE", "FAILED", "WAITING_FOR_WALS")
-		b := &made{at.Format("20060102T150405"), realInfo(version, status, "None", "postgres", "None", 1)}
+		b := &made{at.Format("20060102T150405"), strings.Replace(realInfo(version, status, "None", "postgres", "None", 1), "server_name=s1", "server_name="+server, 1)}
 		b.text = regexp.MustCompile(`(?m)^(begin|end)_time=.*$`).ReplaceAllString(b.text, "${1}_time="+at.Format("2006-01-02 15:04:05.000000-07:00"))
-		if !older(version, "3.12") && len(fulls) > 0 && g.IntN(2) == 0 { // it is built on one that there is
-			parent := fulls[g.IntN(len(fulls))]
+		if !older(version, "3.12") && len(all) > 0 && g.IntN(2) == 0 { // it is built on one that there is
+			parent := all[g.IntN(len(all))]
 			b.text = strings.Replace(b.text, "parent_backup_id=None", "parent_backup_id="+parent.id, 1)
 			parent.text = strings.Replace(strings.Replace(parent.text, "children_backup_ids=", "children_backup_ids="+b.id+",", 1), ",None\n", "\n", 1)
 		} else if g.IntN(4) == 0 && status == "DONE" {
-			keep := "home/s1/meta/" + b.id + "-keep"
-			if older(version, "3.12") {
-				keep = "home/s1/base/" + b.id + "/annotations/keep"
-			}
-			files[keep] = g.of("full", "standalone")
+			files["home/"+server+map[bool]string{true: "/base/" + b.id + "/annotations/keep", false: "/meta/" + b.id + "-keep"}[older(version, "3.12")]] = g.of("full", "standalone")
 		}
-		fulls, all, ids = append(fulls, b), append(all, b), append(ids, b.id)
+		all, ids = append(all, b), append(ids, b.id)
 	}
 	for _, b := range all {
-		path := "home/s1/meta/" + b.id + "-backup.info"
-		if older(version, "3.12") {
-			path = "home/s1/base/" + b.id + "/backup.info"
-		}
-		files[path], files["home/s1/base/"+b.id+"/data/PG_VERSION"] = b.text, "15\n"
+		path := map[bool]string{true: "/base/" + b.id + "/backup.info", false: "/meta/" + b.id + "-backup.info"}[older(version, "3.12")]
+		files["home/"+server+path], files["home/"+server+"/base/"+b.id+"/data/PG_VERSION"] = b.text, "15\n"
 	}
-	return files, ids
+	return ids
 }
 
 // What the retention policy says of each backup is what the real Barman says.
@@ -63,32 +55,41 @@ func TestRetentionIsBarmans(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Run(version, func(t *testing.T) {
-			compared := map[string]int{}
-			for range 15 {
-				seed := rand.Uint64()
-				g := generator{rand.New(rand.NewPCG(seed, 0))}
-				files, ids := g.retained(t, version, 4+g.IntN(8))
-				b := newBox(t, files)
-				list, err := b.client.Catalog("s1")
+			seed := rand.Uint64()
+			g := generator{rand.New(rand.NewPCG(seed, 0))}
+			files := map[string]string{"barman.conf": realConfig(t) + "retention_policy = " + g.of(policies[:10]...) + "\n"}
+			servers := map[string][]string{}
+			for i := range 60 {
+				server := fmt.Sprintf("s%02d", i)
+				servers[server] = g.retained(files, version, server, 4+g.IntN(8))
+			}
+			b := newBox(t, files)
+			told, compared := ask(t, b, program, "list-backups", "all"), map[string]int{}
+			for server, ids := range servers {
+				got := map[string]string{}
+				list, err := b.client.Catalog(server)
 				if err != nil || len(list) != len(ids) {
 					t.Fatalf("seed %d: Catalog = %v, %v, want %d backups", seed, list, err, len(ids))
 				}
-				got := map[string]string{}
 				for _, e := range list {
 					got[e.ID] = e.Retention
+					compared[e.Retention]++
 				}
-				var told []struct {
+				var theirs []struct {
 					ID        string `json:"backup_id"`
 					Retention string `json:"retention_status"`
 				}
-				if err := json.Unmarshal(ask(t, b, program, "list-backups", "s1")["s1"], &told); err != nil {
-					t.Fatal(err)
+				if err := json.Unmarshal(told[server], &theirs); err != nil || len(theirs) != len(ids) {
+					t.Fatalf("%s says of %s %s (%v), want %d backups", program, server, told[server], err, len(ids))
 				}
-				for _, backup := range told {
+				for _, backup := range theirs {
 					want := strings.TrimPrefix(backup.Retention, "-")
 					if is := strings.TrimPrefix(got[backup.ID], valid); is != want { // a list does not tell who is valid
-						t.Errorf("seed %d: list-backups says of %s %q, the catalog %q\n%s", seed, backup.ID, backup.Retention, got[backup.ID], describe(b, files))
+						t.Errorf("seed %d: list-backups says of %s %q, the catalog %q\n%s", seed, backup.ID, backup.Retention, got[backup.ID], describe(server, files))
 					}
+				}
+				if server > "s04" {
+					continue
 				}
 				id := ids[g.IntN(len(ids))]
 				var shown struct {
@@ -96,32 +97,30 @@ func TestRetentionIsBarmans(t *testing.T) {
 						Retention string `json:"retention_policy"`
 					} `json:"catalog_information"`
 				}
-				if err := json.Unmarshal(ask(t, b, program, "show-backup", "s1", id)["s1"], &shown); err != nil {
+				if err := json.Unmarshal(ask(t, b, program, "show-backup", server, id)[server], &shown); err != nil {
 					t.Fatal(err)
 				}
-				want := strings.TrimPrefix(strings.TrimPrefix(shown.Catalog.Retention, "not enforced"), "-")
-				if got[id] != want {
-					t.Errorf("seed %d: show-backup says of %s %q, the catalog %q\n%s", seed, id, shown.Catalog.Retention, got[id], describe(b, files))
-				}
-				for _, verdict := range got {
-					compared[verdict]++
+				if want := strings.TrimPrefix(strings.TrimPrefix(shown.Catalog.Retention, "not enforced"), "-"); got[id] != want {
+					t.Errorf("seed %d: show-backup says of %s %q, the catalog %q\n%s", seed, id, shown.Catalog.Retention, got[id], describe(server, files))
 				}
 			}
 			t.Logf("the fields compared with Barman %s: list-backups retention_status, show-backup catalog_information.retention_policy; the verdicts were %v", version, compared)
-			if len(compared) < 4 {
-				t.Errorf("the verdicts were %v, want four kinds at least", compared)
+			if len(compared) < 5 {
+				t.Errorf("the verdicts were %v, want five kinds at least", compared)
 			}
 		})
 	}
 }
 
+var counts = regexp.MustCompile(`^(status|parent_backup_id|children_backup_ids|retention_policy|minimum_redundancy|full|standalone)`)
+
 // describe tells what of a catalog counts.
-func describe(b *box, files map[string]string) string {
+func describe(server string, files map[string]string) string {
 	var s strings.Builder
 	for path, text := range files {
 		for line := range strings.Lines(text) {
-			if regexp.MustCompile(`^(status|parent_backup_id|children_backup_ids|retention_policy|minimum_redundancy|full|standalone)`).MatchString(line) {
-				fmt.Fprintf(&s, "%s: %s\n", filepath.Base(path), strings.TrimSpace(line))
+			if (strings.Contains(path, server) || path == "barman.conf") && counts.MatchString(line) {
+				fmt.Fprintf(&s, "%s: %s\n", path, strings.TrimSpace(line))
 			}
 		}
 	}
