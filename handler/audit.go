@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"cmp"
 	"net/http"
 	"strconv"
 	"time"
@@ -11,8 +12,10 @@ import (
 // audited is what the audit log tells of a request besides what the request says itself.
 type audited struct {
 	permission string // asked last
+	server     string // that the path does not name
 	target     string // the operation, user or token
 	refused    string // the kind of problem that was the answer
+	changes    bool   // though it is a GET
 }
 
 // audit notes every request that would change something, and every refusal. Whoever has no login
@@ -24,12 +27,12 @@ func (h *handler) audit(r *request, status int) {
 		return
 	}
 	reads := r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions
-	if reads && !refusal(status) {
+	if reads && !r.changes && !refusal(status) {
 		return
 	}
 	e := auth.Entry{
 		Time: time.Now().UTC(), RequestID: r.id, Identity: Shown(r.who.Name), How: r.who.How, Remote: auth.Remote(r.Request), Method: r.Method, Path: maskPath(r.asked),
-		Permission: Shown(r.permission), Server: Shown(r.params.ByName("server")), Target: Shown(r.target), Status: status, Result: r.refused,
+		Permission: Shown(r.permission), Server: Shown(cmp.Or(r.server, r.params.ByName("server"))), Target: Shown(r.target), Status: status, Result: r.refused,
 	}
 	if e.Result == "" {
 		e.Result = "ok"

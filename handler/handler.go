@@ -12,6 +12,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"barback/handler/auth"
+	"barback/handler/barmanapi"
 	"barback/runner/barman"
 	"barback/runner/operation"
 )
@@ -31,6 +32,7 @@ type Config struct {
 	Deadline time.Duration // how long a request waits for Barman before it gets an operation to poll
 	Unmasked bool          // what Barman tells is passed on as it is
 	Broken   error         // the installation cannot work, and why: every answer says so
+	Dialect  barmanapi.Config
 }
 
 // launcher accepts operations, asks for their end, and looks at where one would restore to.
@@ -102,6 +104,7 @@ func (h *handler) routes() {
 	post("/tokens", h.addToken)
 	h.delete("/tokens/:id", h.revokeToken)
 	get("/audit", h.auditLog)
+	h.dialect()
 
 	// The router's own redirects build a Location from the Host header and repair
 	// letter case: both wrong for an API under a prefix.

@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"barback/handler/auth"
+	"barback/handler/barmanapi"
 	"barback/runner/barman"
 	"barback/runner/operation"
 )
@@ -102,6 +104,9 @@ func classify(err error) (status int, slug, title string) {
 		return http.StatusRequestEntityTooLarge, "body-too-large", "Body too large"
 	case is(errNoBody), as[bodyError](err):
 		return http.StatusBadRequest, "bad-body", "Bad body"
+	case as[*barmanapi.Error](err):
+		e, _ := errors.AsType[*barmanapi.Error](err)
+		return e.Status, cmp.Or(map[int]string{http.StatusUnauthorized: "bad-credentials", http.StatusForbidden: "forbidden"}[e.Status], "invalid-request"), e.Type
 	case is(auth.ErrPassword), is(auth.ErrToken), is(auth.ErrScheme):
 		return http.StatusUnauthorized, "bad-credentials", "Credentials refused"
 	case is(errTokenByToken):
@@ -238,6 +243,14 @@ func (h *handler) problem(w http.ResponseWriter, r *request, err error) {
 		w.Header().Set("Retry-After", "1")
 	case "busy":
 		w.Header().Set("Retry-After", "10")
+	}
+	switch {
+	case h.inDialect(r) && slug == "no-such-path":
+		write(w, "application/json", status, barmanapi.NoRoute())
+		return
+	case h.inDialect(r):
+		write(w, "application/json", status, barmanapi.Refusal(status, title, detail))
+		return
 	}
 	body, err := json.Marshal(p)
 	if err != nil {

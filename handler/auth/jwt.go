@@ -2,6 +2,7 @@ package auth
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -19,7 +20,10 @@ import (
 // Keys signs and reads the JSON Web Tokens of dialects whose clients expect some. The key is made
 // when it is first needed; a new one ends all that were signed before. One algorithm, an
 // expiry and an audience are required of every token.
-type Keys struct{ Path string }
+type Keys struct {
+	Path      string
+	Algorithm string // HS256, HS384 or HS512; empty: HS256. Those signed with another one end when it changes
+}
 
 // Audience is what a token is for; one for another is refused.
 type Audience string
@@ -33,41 +37,52 @@ var (
 const (
 	issuer   = "barback"
 	maxJWT   = 4096
-	keyBytes = 32
+	keyBytes = 64 // as long as the longest hash (RFC 7518, 3.2)
 )
 
-// Sign makes a token that says who its bearer is.
-func (k *Keys) Sign(user string, audience Audience, lifetime time.Duration, now time.Time) (string, error) {
-	key, err := k.key()
-	if err != nil {
-		return "", err
-	}
-	return jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.RegisteredClaims{
-		Issuer: issuer, Subject: user, Audience: jwt.ClaimStrings{string(audience)},
-		IssuedAt: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(lifetime)), ID: rand.Text(),
-	}).SignedString(key)
+// Algorithms are those that [Keys] can use.
+var Algorithms = []string{"HS256", "HS384", "HS512"}
+
+// claims are what a token says. Bound is what it ends with when it changes.
+type claims struct {
+	jwt.RegisteredClaims
+	Bound string `json:"bound"`
 }
 
-// Verify is whom a token names. What is too long to be one is not parsed.
-func (k *Keys) Verify(token string, audience Audience, now time.Time) (user string, err error) {
-	if len(token) > maxJWT {
-		return "", ErrJWT
-	}
+// Sign makes a token that says who its bearer is, and what it is bound to.
+func (k *Keys) Sign(user, bound string, audience Audience, lifetime time.Duration, now time.Time) (string, error) {
 	key, err := k.key()
 	if err != nil {
 		return "", err
 	}
-	claims := jwt.RegisteredClaims{}
-	_, err = jwt.ParseWithClaims(token, &claims, func(*jwt.Token) (any, error) { return key, nil },
-		jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}), jwt.WithStrictDecoding(), jwt.WithExpirationRequired(), jwt.WithIssuedAt(),
+	return jwt.NewWithClaims(jwt.GetSigningMethod(k.algorithm()), claims{jwt.RegisteredClaims{
+		Issuer: issuer, Subject: user, Audience: jwt.ClaimStrings{string(audience)},
+		IssuedAt: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(lifetime)), ID: rand.Text(),
+	}, bound}).SignedString(key)
+}
+
+func (k *Keys) algorithm() string { return cmp.Or(k.Algorithm, Algorithms[0]) }
+
+// Verify is whom a token names, and what it is bound to. What is too long to be one is not parsed.
+func (k *Keys) Verify(token string, audience Audience, now time.Time) (user, bound string, err error) {
+	if len(token) > maxJWT {
+		return "", "", ErrJWT
+	}
+	key, err := k.key()
+	if err != nil {
+		return "", "", err
+	}
+	said := claims{}
+	_, err = jwt.ParseWithClaims(token, &said, func(*jwt.Token) (any, error) { return key, nil },
+		jwt.WithValidMethods([]string{k.algorithm()}), jwt.WithStrictDecoding(), jwt.WithExpirationRequired(), jwt.WithIssuedAt(),
 		jwt.WithAudience(string(audience)), jwt.WithIssuer(issuer), jwt.WithTimeFunc(func() time.Time { return now }))
 	switch {
 	case errors.Is(err, jwt.ErrTokenExpired):
-		return "", ErrJWTExpired
-	case err != nil || !ValidName(claims.Subject):
-		return "", ErrJWT
+		return "", "", ErrJWTExpired
+	case err != nil || !ValidName(said.Subject):
+		return "", "", ErrJWT
 	}
-	return claims.Subject, nil
+	return said.Subject, said.Bound, nil
 }
 
 // Rotate makes a new key.

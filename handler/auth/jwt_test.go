@@ -24,7 +24,7 @@ func newKeys(t testing.TB) *Keys {
 
 func (k *Keys) must(t testing.TB, user string, a Audience) string {
 	t.Helper()
-	s, err := k.Sign(user, a, time.Hour, noon)
+	s, err := k.Sign(user, "", a, time.Hour, noon)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,23 +35,23 @@ func TestJWT(t *testing.T) {
 	k := newKeys(t)
 	token := k.must(t, "ann", "barmanapi")
 	for _, at := range []time.Duration{0, 59 * time.Minute} {
-		if user, err := (&Keys{Path: k.Path}).Verify(token, "barmanapi", noon.Add(at)); user != "ann" || err != nil {
+		if user, _, err := (&Keys{Path: k.Path}).Verify(token, "barmanapi", noon.Add(at)); user != "ann" || err != nil {
 			t.Errorf("Verify after %v = %q, %v, want ann", at, user, err)
 		}
 	}
 	if st, err := os.Stat(k.Path); err != nil || st.Mode() != 0o600 {
 		t.Errorf("the key is %v, %v, want -rw-------", st, err)
 	}
-	if user, err := k.Verify(token, "barmanapi", noon.Add(time.Hour)); user != "" || !errors.Is(err, ErrJWTExpired) {
+	if user, _, err := k.Verify(token, "barmanapi", noon.Add(time.Hour)); user != "" || !errors.Is(err, ErrJWTExpired) {
 		t.Errorf("Verify after its end = %q, %v, want %v", user, err, ErrJWTExpired)
 	}
 	if err := k.Rotate(); err != nil {
 		t.Fatal(err)
 	}
-	if user, err := k.Verify(token, "barmanapi", noon); user != "" || !errors.Is(err, ErrJWT) {
+	if user, _, err := k.Verify(token, "barmanapi", noon); user != "" || !errors.Is(err, ErrJWT) {
 		t.Errorf("Verify after the key was changed = %q, %v, want %v", user, err, ErrJWT)
 	}
-	if user, err := k.Verify(k.must(t, "ann", "barmanapi"), "barmanapi", noon); user != "ann" || err != nil {
+	if user, _, err := k.Verify(k.must(t, "ann", "barmanapi"), "barmanapi", noon); user != "ann" || err != nil {
 		t.Errorf("Verify with the new key = %q, %v, want ann", user, err)
 	}
 }
@@ -79,7 +79,7 @@ func TestJWTsThatAreRefused(t *testing.T) {
 		return s
 	}
 	plain := func(jwt.MapClaims) {}
-	if user, err := k.Verify(signed(jwt.SigningMethodHS256, key, plain), "barmanapi", noon); user != "ann" || err != nil {
+	if user, _, err := k.Verify(signed(jwt.SigningMethodHS256, key, plain), "barmanapi", noon); user != "ann" || err != nil {
 		t.Fatalf("what the cases change is refused itself: %q, %v", user, err)
 	}
 	set := func(name string, v any) func(jwt.MapClaims) {
@@ -125,12 +125,12 @@ func TestJWTsThatAreRefused(t *testing.T) {
 		"nothing":                          "",
 		"a token of ours":                  TokenPrefix + strings.Repeat("a", 26),
 	} {
-		if user, err := k.Verify(token, "barmanapi", noon); user != "" || !errors.Is(err, ErrJWT) {
+		if user, _, err := k.Verify(token, "barmanapi", noon); user != "" || !errors.Is(err, ErrJWT) {
 			t.Errorf("Verify of a token with %s = %q, %v, want %v", name, user, err, ErrJWT)
 		}
 	}
 	// Who has not the key learns nothing of what it would have allowed.
-	if _, err := k.Verify(signed(jwt.SigningMethodHS256, []byte("x"), set("exp", noon.Unix()-1)), "barmanapi", noon); !errors.Is(err, ErrJWT) {
+	if _, _, err := k.Verify(signed(jwt.SigningMethodHS256, []byte("x"), set("exp", noon.Unix()-1)), "barmanapi", noon); !errors.Is(err, ErrJWT) {
 		t.Errorf("an expired token with a wrong signature = %v, want %v", err, ErrJWT)
 	}
 }
@@ -141,11 +141,11 @@ func TestTheKeyIsMadeOnce(t *testing.T) {
 	tokens := make([]string, 16)
 	var all sync.WaitGroup
 	for i := range tokens {
-		all.Go(func() { tokens[i], _ = (&Keys{Path: path}).Sign("ann", "x", time.Hour, noon) })
+		all.Go(func() { tokens[i], _ = (&Keys{Path: path}).Sign("ann", "", "x", time.Hour, noon) })
 	}
 	all.Wait()
 	for i, token := range tokens {
-		if user, err := (&Keys{Path: path}).Verify(token, "x", noon); user != "ann" || err != nil {
+		if user, _, err := (&Keys{Path: path}).Verify(token, "x", noon); user != "ann" || err != nil {
 			t.Errorf("token %d = %q, %v, want ann", i, user, err)
 		}
 	}
@@ -153,11 +153,11 @@ func TestTheKeyIsMadeOnce(t *testing.T) {
 
 func TestADamagedKey(t *testing.T) {
 	k := newKeys(t)
-	for _, text := range []string{"", "\n", "00", strings.Repeat("x", 64), strings.Repeat("00", 31), strings.Repeat("00", 33)} {
+	for _, text := range []string{"", "\n", "00", strings.Repeat("x", 128), strings.Repeat("00", 63), strings.Repeat("00", 65)} {
 		if err := os.WriteFile(k.Path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if s, err := k.Sign("ann", "x", time.Hour, noon); err == nil || !strings.Contains(err.Error(), "rotate-key") {
+		if s, err := k.Sign("ann", "", "x", time.Hour, noon); err == nil || !strings.Contains(err.Error(), "rotate-key") {
 			t.Errorf("Sign with the key %q = %q, %v, want an error that says what to do", text, s, err)
 		}
 	}

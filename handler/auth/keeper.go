@@ -102,6 +102,41 @@ func (k *Keeper) byToken(secret string, now time.Time) (Identity, Rights, error)
 	return k.rights(Identity{Name: t.User, Known: true, How: ByToken}, t.Scope)
 }
 
+// SignJWT makes a JSON Web Token of an identity that is in users.toml. It ends with its password, and when
+// the identity is removed, even if there is one of that name again.
+func (k *Keeper) SignJWT(name string, audience Audience, lifetime time.Duration, now time.Time) (string, error) {
+	user, err := k.jwtUser(name)
+	if err != nil {
+		return "", err
+	}
+	return k.Keys.Sign(name, user.stamp(), audience, lifetime, now)
+}
+
+// ByJWT lets in whoever shows a JSON Web Token. What its user may is looked up now.
+func (k *Keeper) ByJWT(token string, audience Audience, now time.Time) (Identity, Rights, error) {
+	nobody := Identity{Name: Anonymous, How: ByNobody}
+	name, bound, err := k.Keys.Verify(token, audience, now)
+	if err != nil {
+		return nobody, Rights{}, err
+	}
+	user, err := k.jwtUser(name)
+	if err == nil && user.stamp() != bound {
+		err = ErrJWT
+	}
+	if err != nil {
+		return nobody, Rights{}, err
+	}
+	return k.rights(Identity{Name: name, Known: true, How: ByToken}, nil)
+}
+
+func (k *Keeper) jwtUser(name string) (User, error) {
+	user, known, err := k.Users.Find(name)
+	if err == nil && (!known || name == Anonymous) {
+		err = ErrJWT
+	}
+	return user, err
+}
+
 // byPassword checks Basic credentials.
 func (k *Keeper) byPassword(r *http.Request, now time.Time) (Identity, Rights, error) {
 	nobody := Identity{Name: Anonymous, How: ByNobody}

@@ -19,8 +19,11 @@ type Lists struct {
 // May reports whether the lists let method do what name stands for. HEAD needs
 // what GET needs.
 func (l Lists) May(method, name string) bool {
-	covers := func(pattern string) bool { return covers(pattern, method, name) }
-	return slices.ContainsFunc(l.Access, covers) && !slices.ContainsFunc(l.Deny, covers)
+	return anyCovers(l.Access, method, name) && !anyCovers(l.Deny, method, name)
+}
+
+func anyCovers(patterns []string, method, name string) bool {
+	return slices.ContainsFunc(patterns, func(p string) bool { return covers(p, method, name) })
 }
 
 // covers matches name and each of the names above it.
@@ -57,6 +60,20 @@ func match(pattern, name string) bool {
 	hide := strings.NewReplacer("/", "\x00", "[!", "[^")
 	ok, err := path.Match(hide.Replace(pattern), strings.ReplaceAll(name, "/", "\x00"))
 	return ok && err == nil
+}
+
+// within reports whether outer covers all that inner does. Inner is taken for a name: a * of outer takes in whatever
+// inner may stand for there. Where that cannot be told, the answer is no.
+func within(inner, outer string) bool {
+	verb, name := split(inner)
+	method, pattern := split(outer)
+	if method != "" && method != verb {
+		return false
+	}
+	if pattern == "*" || pattern == name {
+		return true
+	}
+	return !strings.ContainsAny(pattern, `?[]\`) && !strings.ContainsAny(name, `[\`) && covers(pattern, "", name)
 }
 
 var methods = []string{"", "GET", "POST", "DELETE"}

@@ -2,6 +2,8 @@ package auth
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -35,6 +37,13 @@ type User struct {
 	Password string `toml:"password,omitempty"` // an Argon2id hash; empty: no log-in with a password
 	Role     string `toml:"role,omitempty"`     // one of Roles
 	Lists
+	Since time.Time `toml:"since,omitzero"` // when it was added
+}
+
+// stamp changes with the password, and tells an identity from one that had the name before.
+func (user *User) stamp() string {
+	sum := sha256.Sum256([]byte(user.Password + " " + user.Since.UTC().Format(time.RFC3339Nano)))
+	return hex.EncodeToString(sum[:16])
 }
 
 // table is the content of users.toml.
@@ -238,11 +247,17 @@ func (u *Users) edit(change func(table) error) error {
 	if err := change(t); err != nil {
 		return err
 	}
-	for name := range t.Users {
-		if _, known := old[name]; !known && u.fresh != nil {
-			if _, err := u.fresh(name); err != nil {
-				return err
-			}
+	for name, user := range t.Users {
+		if _, known := old[name]; known {
+			continue
+		}
+		user.Since = time.Now().UTC().Truncate(time.Microsecond)
+		t.Users[name] = user
+		if u.fresh == nil {
+			continue
+		}
+		if _, err := u.fresh(name); err != nil {
+			return err
 		}
 	}
 	var b bytes.Buffer

@@ -1,0 +1,70 @@
+package handler
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"time"
+
+	"barback/handler/barmanapi"
+)
+
+// dialect registers the paths of barmanapi. Any of them may do something by GET, and so there is no HEAD.
+func (h *handler) dialect() {
+	api := &barmanapi.API{Config: h.Dialect, Auth: h.Auth}
+	for _, route := range api.Routes() {
+		e := h.routed(func(w http.ResponseWriter, r *request) error { return h.speak(w, r, api, route) })
+		for _, method := range []string{http.MethodGet, http.MethodPost} {
+			h.table = append(h.table, method+" "+route.Path)
+			h.router.Handle(method, route.Path, e)
+		}
+	}
+}
+
+// speak answers a request in the dialect.
+func (h *handler) speak(w http.ResponseWriter, r *request, api *barmanapi.API, route barmanapi.Route) error {
+	if !acceptsJSON(r.Header.Get("Accept")) {
+		return errNotAcceptable
+	}
+	text, err := h.limited(r)
+	if err != nil {
+		return err
+	}
+	values, err := barmanapi.ReadValues(r.URL.RawQuery, r.Header.Get("Content-Type"), text)
+	if err != nil {
+		return err
+	}
+	q := &barmanapi.Request{Context: r.Context(), ID: r.id, Params: r.params, Values: values, Foreign: foreign(r.Request)}
+	q.Who, q.Rights, q.Unknown = api.Identify(r.Request, route.Path, values, time.Now())
+	r.who, r.rights, r.unknown = q.Who, q.Rights, q.Unknown
+	v, err := route.Answer(q)
+	r.audited = audited{permission: q.Permission, server: q.Server, target: q.Target, changes: q.Changes}
+	if err != nil {
+		return err
+	}
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return err
+	}
+	write(w, "application/json", http.StatusOK, b.Bytes())
+	return nil
+}
+
+// foreign says that a page of another site sent what may change something, whatever its method.
+func foreign(r *http.Request) error {
+	r = r.Clone(r.Context())
+	r.Method = http.MethodPost
+	if crossOrigin.Check(r) != nil {
+		return errCrossOrigin
+	}
+	return nil
+}
+
+// inDialect reports whether whoever asked expects an answer as barmanapi gives it.
+func (h *handler) inDialect(r *request) bool {
+	below, ok := strings.CutPrefix(r.asked, h.BasePath)
+	return ok && barmanapi.Owns(below)
+}
