@@ -63,6 +63,7 @@ func TestConfigurationRules(t *testing.T) {
 		{"interpolation", map[string]string{"conf.d/s1.conf": "[s1]\nconninfo = host=a\ndescription = <%(conninfo)s>\n"}, map[string]string{"description": "<host=a>"}},
 		{"interpolation of another case, twice over", map[string]string{"conf.d/s1.conf": "[s1]\nconninfo = <%(Description)s>\ndescription = %(x)s\nx = 1%%\n"}, map[string]string{"conninfo": "<1%>"}},
 		{"interpolation without an end", map[string]string{"conf.d/s1.conf": "[s1]\nconninfo = %(conninfo)s%(nope)s 5%\ndescription = x\n"}, map[string]string{"description": "x"}},
+		{"interpolation without an end, many times over", map[string]string{"conf.d/s1.conf": "[s1]\nconninfo = " + strings.Repeat("%(conninfo)s", 100) + "\ndescription = x\n"}, map[string]string{"description": "x"}},
 		{"interpolation of DEFAULT", map[string]string{"conf.d/s1.conf": "[DEFAULT]\nhost = h\nconninfo = host=%(host)s\n[s1]\nhost = own\n"}, map[string]string{"conninfo": "host=own"}},
 		{"a tab is one blank", map[string]string{"conf.d/s1.conf": "[s1]\n\tdescription = x\n  active = false\n"}, map[string]string{"description": "x\nactive = false"}},
 		{"an indented section below an option goes on", map[string]string{"conf.d/s1.conf": "[s1]\ndescription = x\n [s2]\n"}, map[string]string{"description": "x\n[s2]"}},

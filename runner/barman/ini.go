@@ -6,6 +6,7 @@ import (
 	"maps"
 	"regexp"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -13,56 +14,87 @@ import (
 const defaultSection = "DEFAULT"
 
 var (
-	lineEnds   = strings.NewReplacer("\r\n", "\n", "\r", "\n")
-	header     = regexp.MustCompile(`^\[(.+)\]`)
-	assignment = regexp.MustCompile(`^(.*?)\s*[=:]\s*(.*)$`)
-	reference  = regexp.MustCompile(`%%|%\(([^)]*)\)s`)
+	lineOf    = regexp.MustCompile(`[^\r\n]*(?:\r\n|\n|\r)|[^\r\n]+$`)
+	header    = regexp.MustCompile(`^\[(.+)\]`)
+	reference = regexp.MustCompile(`%%|%\(([^)]*)\)s`)
 )
 
-// parse reads the text of a configuration file as Python's ConfigParser(strict=False) does: a line that is
+// entry is a section's header, or an option of one, and where it stands.
+type entry struct {
+	section string
+	option  string // in lower case; empty: a header
+	value   string // as it is written, the lines of it joined
+	line    int    // counted from 0
+	more    []int  // the lines that go on with the value
+}
+
+// scan reads the text of a configuration file as Python's ConfigParser(strict=False) does: a line that is
 // indented deeper than the option above it continues its value, empty lines within a value belong to it, only whole
-// lines are comments, of two spellings of an option the later one counts.
-func parse(text string) (map[string]section, error) {
+// lines are comments. lines are as they stand, with their ends.
+func scan(text string) (lines []string, entries []entry, err error) {
 	if !utf8.ValidString(text) {
-		return nil, errors.New("is not UTF-8")
+		return nil, nil, errors.New("is not UTF-8")
 	}
-	all := map[string]section{defaultSection: {}}
-	var in section
-	var option string
-	indent := 0
-	n := 0
-	for line := range strings.Lines(lineEnds.Replace(text)) {
-		n++
-		line = strings.TrimSuffix(line, "\n")
-		word := strings.TrimSpace(line)
-		if word == "" && option != "" {
-			in[option] += "\n"
+	lines = lineOf.FindAllString(text, -1)
+	in, inside := "", false
+	var last *entry // the option whose value may go on
+	depth := 0      // of its line
+	for n, line := range lines {
+		word := strings.TrimFunc(line, blank)
+		if word == "" && last != nil {
+			last.value += "\n"
 		}
 		if word == "" || word[0] == '#' || word[0] == ';' {
 			continue
 		}
-		depth := len(line) - len(strings.TrimLeft(line, " \t\v\f"))
-		if option != "" && depth > indent {
-			in[option] += "\n" + word
+		indent := utf8.RuneCountInString(indentation(line))
+		if last != nil && indent > depth {
+			last.value += "\n" + word
+			last.more = append(last.more, n)
 			continue
 		}
-		indent = depth
+		depth = indent
 		if m := header.FindStringSubmatch(word); m != nil {
-			if all[m[1]] == nil {
-				all[m[1]] = section{}
-			}
-			in, option = all[m[1]], ""
+			in, inside, last = m[1], true, nil
+			entries = append(entries, entry{section: in, line: n})
 			continue
 		}
-		m := assignment.FindStringSubmatch(word)
+		i := strings.IndexAny(word, "=:")
 		switch {
-		case in == nil:
-			return nil, fmt.Errorf("line %d %q stands before the first [section]", n, word)
-		case m == nil || m[1] == "":
-			return nil, fmt.Errorf("line %d %q is neither option = value nor [section]", n, word)
+		case !inside:
+			return nil, nil, fmt.Errorf("line %d %q stands before the first [section]", n+1, word)
+		case i <= 0:
+			return nil, nil, fmt.Errorf("line %d %q is neither option = value nor [section]", n+1, word)
 		}
-		option = strings.ToLower(m[1])
-		in[option] = m[2]
+		entries = append(entries, entry{section: in, option: strings.ToLower(strings.TrimRightFunc(word[:i], blank)), value: strings.TrimFunc(word[i+1:], blank), line: n})
+		last = &entries[len(entries)-1]
+	}
+	for i := range entries {
+		entries[i].value = strings.TrimRightFunc(entries[i].value, blank)
+	}
+	return lines, entries, nil
+}
+
+// blank is what Python takes for white space.
+func blank(c rune) bool { return unicode.IsSpace(c) || c >= 0x1c && c <= 0x1f }
+
+// indentation is the white space that a line begins with.
+func indentation(line string) string { return line[:len(line)-len(strings.TrimLeftFunc(line, blank))] }
+
+// parse reads what the text of a configuration file sets. Of two spellings of an option the later one counts.
+func parse(text string) (map[string]section, error) {
+	_, entries, err := scan(text)
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]section{defaultSection: {}}
+	for _, e := range entries {
+		if all[e.section] == nil {
+			all[e.section] = section{}
+		}
+		if e.option != "" {
+			all[e.section][e.option] = e.value
+		}
 	}
 	defaults := all[defaultSection]
 	delete(all, defaultSection)
@@ -71,23 +103,37 @@ func parse(text string) (map[string]section, error) {
 		maps.Copy(raw, own)
 		all[name] = section{}
 		for option := range raw {
-			all[name][option] = raw.value(option, 10)
+			all[name][option] = raw.value(option)
 		}
 	}
 	return all, nil
 }
 
 // value is that of an option with what it refers to put in. What ConfigParser would not take (Barman
-// refuses the whole configuration then) stays as it is written. Its depth is ConfigParser's own.
-func (s section) value(option string, depth int) string {
-	return reference.ReplaceAllStringFunc(strings.TrimRight(s[option], " \t\n"), func(found string) string {
+// refuses the whole configuration then) stays as it is written.
+func (s section) value(option string) string {
+	if v, ok := s.expand(option, 10); ok {
+		return v
+	}
+	return s[option]
+}
+
+// expand gives up at the first reference that leads nowhere, or deeper than ConfigParser goes: of those that refer
+// to themselves several times there would be no end.
+func (s section) expand(option string, depth int) (v string, ok bool) {
+	ok = true
+	v = reference.ReplaceAllStringFunc(s[option], func(found string) string {
 		if found == "%%" {
 			return "%"
 		}
 		name := strings.ToLower(found[2 : len(found)-2])
-		if _, ok := s[name]; !ok || depth == 0 {
+		if _, known := s[name]; !ok || !known || depth == 0 {
+			ok = false
 			return found
 		}
-		return s.value(name, depth-1)
+		var within string
+		within, ok = s.expand(name, depth-1)
+		return within
 	})
+	return v, ok
 }
