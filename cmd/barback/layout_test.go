@@ -25,10 +25,11 @@ var imports = map[string][]string{
 	"barback/handler/contract":     {"github.com/santhosh-tekuri/jsonschema/v6", "go.yaml.in/yaml/v3"}, // tests only
 	"barback/handler/gateway":      {"barback/handler/auth", "github.com/coreos/go-systemd/v22/activation", "golang.org/x/sys/unix"},
 	"barback/runner":               {"barback/runner/barman", "barback/runner/operation", "github.com/gofrs/flock", "github.com/sirupsen/logrus", "golang.org/x/sys/unix"},
-	"barback/runner/barman":        {"barback/runner/barman/manual", "barback/runner/durable", "barback/runner/operation", "github.com/gofrs/flock", "golang.org/x/sys/unix"},
+	"barback/runner/barman":        {"barback/runner/barman/manual", "barback/runner/durable", "barback/runner/operation", "barback/runner/rewrite", "github.com/gofrs/flock", "golang.org/x/sys/unix"},
 	"barback/runner/barman/manual": {},
 	"barback/runner/durable":       {"golang.org/x/sys/unix"},
 	"barback/runner/operation":     {"barback/runner/durable", "github.com/gofrs/flock", "golang.org/x/sys/unix"},
+	"barback/runner/rewrite":       {"barback/runner/durable", "golang.org/x/sys/unix"},
 }
 
 type goPackage struct {

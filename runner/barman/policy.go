@@ -48,7 +48,7 @@ func (p *Policy) checkOption(member, name string) error {
 			return nil
 		}
 	}
-	return refused(member, "config_update may not set %q here: it is not in allowed_options of [config_update]", name)
+	return refused(member, "%q may not be set here: it is not in allowed_options of [config_update]", name)
 }
 
 // target is the place that the request names, if it names one.

@@ -26,24 +26,47 @@ func WriteFile(path string, data []byte, perm fs.FileMode) error {
 }
 
 // Write is [WriteFile] of what fill writes.
-func Write(path string, perm fs.FileMode, fill func(*os.File) error) (err error) {
-	dir, name := filepath.Dir(path), filepath.Base(path)
-	f, err := os.CreateTemp(dir, "."+name+".*")
+func Write(path string, perm fs.FileMode, fill func(*os.File) error) error {
+	staged, err := Stage(path, perm, fill)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(f.Name())
-		}
-	}()
+	defer staged.Discard()
+	return staged.Commit()
+}
+
+// Staged is a file that lies complete beside the one that it is to replace.
+type Staged struct{ path, temp string }
+
+// Stage writes a file to be put in place of path later, when others have been written, too: whatever can fail
+// for want of space has then been done.
+func Stage(path string, perm fs.FileMode, fill func(*os.File) error) (*Staged, error) {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return nil, err
+	}
+	s := &Staged{path, f.Name()}
 	if err := errors.Join(complete(f, fill, perm), f.Close()); err != nil {
+		s.Discard()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Commit puts the file in its place.
+func (s *Staged) Commit() error {
+	if err := os.Rename(s.temp, s.path); err != nil {
 		return err
 	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
+	s.temp = ""
+	return SyncDir(filepath.Dir(s.path))
+}
+
+// Discard removes what was not put in its place.
+func (s *Staged) Discard() {
+	if s.temp != "" {
+		_ = os.Remove(s.temp)
 	}
-	return SyncDir(dir)
 }
 
 // Reserve sets size bytes of disk aside in a new file at path, for [WriteReserved].
@@ -78,13 +101,13 @@ func WriteReserved(path, reserved string, data []byte) error {
 }
 
 func complete(f *os.File, fill func(*os.File) error, perm fs.FileMode) error {
+	if err := Own(f); err != nil {
+		return err
+	}
 	if err := fill(f); err != nil {
 		return err
 	}
 	if err := f.Chmod(perm); err != nil {
-		return err
-	}
-	if err := Own(f); err != nil {
 		return err
 	}
 	return f.Sync()
