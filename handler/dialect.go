@@ -12,7 +12,10 @@ import (
 
 // dialect registers the paths of barmanapi. Any of them may do something by GET, and so there is no HEAD.
 func (h *handler) dialect() {
-	api := &barmanapi.API{Config: h.Dialect, Auth: h.Auth}
+	api := &barmanapi.API{Config: h.Dialect, Auth: h.Auth, BarmanConfig: h.Barman, OwnConfig: h.OwnConfig, Mask: maskJSON}
+	if h.Unmasked {
+		api.Mask = func(raw json.RawMessage) json.RawMessage { return raw }
+	}
 	for _, route := range api.Routes() {
 		e := h.routed(func(w http.ResponseWriter, r *request) error { return h.speak(w, r, api, route) })
 		for _, method := range []string{http.MethodGet, http.MethodPost} {

@@ -19,20 +19,21 @@ import (
 
 // Config is what the handler needs of the world.
 type Config struct {
-	BasePath string // prefix under which barback is mounted; empty: none
-	MaxBody  int64  // bytes of a request body
-	Version  string
-	Records  *operation.Store
-	Barman   *barman.Client
-	Auth     *auth.Keeper
-	Audit    *auth.Audit
-	Launcher launcher
-	Checks   func() []Check // what GET /status?deep=1 looks at
-	Log      logrus.FieldLogger
-	Deadline time.Duration // how long a request waits for Barman before it gets an operation to poll
-	Unmasked bool          // what Barman tells is passed on as it is
-	Broken   error         // the installation cannot work, and why: every answer says so
-	Dialect  barmanapi.Config
+	BasePath  string // prefix under which barback is mounted; empty: none
+	MaxBody   int64  // bytes of a request body
+	Version   string
+	Records   *operation.Store
+	Barman    *barman.Client
+	Auth      *auth.Keeper
+	Audit     *auth.Audit
+	Launcher  launcher
+	Checks    func() []Check // what GET /status?deep=1 looks at
+	Log       logrus.FieldLogger
+	Deadline  time.Duration // how long a request waits for Barman before it gets an operation to poll
+	Unmasked  bool          // what Barman tells is passed on as it is
+	Broken    error         // the installation cannot work, and why: every answer says so
+	Dialect   barmanapi.Config
+	OwnConfig barmanapi.OwnConfig
 }
 
 // launcher accepts operations, asks for their end, and looks at where one would restore to.

@@ -14,6 +14,7 @@ import (
 	"barback/handler/barmanapi"
 	"barback/runner/barman"
 	"barback/runner/operation"
+	"barback/runner/rewrite"
 )
 
 // The errors that only the handler makes.
@@ -115,6 +116,8 @@ func classify(err error) (status int, slug, title string) {
 		return http.StatusTooManyRequests, "too-many-failures", "Too many failed log-ins"
 	case as[*auth.BusyError](err):
 		return http.StatusServiceUnavailable, "log-ins-busy", "Too many log-ins at once"
+	case as[*rewrite.BusyError](err):
+		return http.StatusServiceUnavailable, "being-changed", "The configuration is being changed"
 	case as[*deniedError](err):
 		if d, _ := errors.AsType[*deniedError](err); d.who.Known {
 			return http.StatusForbidden, "forbidden", "Forbidden"
@@ -163,6 +166,14 @@ func classify(err error) (status int, slug, title string) {
 		return http.StatusBadGateway, "barman-failed", "Barman failed"
 	case as[*barman.ConfigError](err):
 		return http.StatusServiceUnavailable, "barman-config", "Barman's configuration cannot be used"
+	case as[*barman.ManualError](err):
+		return http.StatusServiceUnavailable, "no-manual", "Barman's manual is not there"
+	case as[*rewrite.NotOursError](err):
+		return http.StatusConflict, "not-ours", "The file is another user's"
+	case is(rewrite.ErrMeanwhile):
+		return http.StatusConflict, "changed-meanwhile", "Somebody else changed the file"
+	case is(syscall.EROFS):
+		return http.StatusInsufficientStorage, "read-only", "The file system is read-only"
 	case as[*operation.BusyError](err):
 		return http.StatusServiceUnavailable, "busy", "Too many operations"
 	case as[*operation.LaunchError](err):

@@ -119,6 +119,11 @@ func loadConfig(path string) (config, error) {
 	if c.path, err = filepath.Abs(c.path); err != nil {
 		return c, err
 	}
+	return c.decode(data)
+}
+
+// decode reads the text of a configuration over the defaults.
+func (c config) decode(data []byte) (config, error) {
 	meta, err := toml.Decode(string(data), &c)
 	if perr, ok := errors.AsType[toml.ParseError](err); ok {
 		return c, fmt.Errorf("configuration %s: line %d: %s", c.path, perr.Position.Line, cmp.Or(perr.Message, perr.Error()))

@@ -85,6 +85,7 @@ func (c *call) handler() (http.Handler, config, logrus.FieldLogger) {
 			Records: store, Barman: cfg.barman(), Auth: cfg.auth(), Audit: cfg.audit(), Launcher: cfg.launcher(store),
 			Checks: func() []handler.Check { return checks(cfg) }, Log: log,
 			Unmasked: !cfg.Barman.MaskPasswords, Deadline: time.Duration(cfg.Barman.Deadline),
+			OwnConfig: ownConfig{cfg},
 		}), err == nil
 	}}, cfg, log
 }

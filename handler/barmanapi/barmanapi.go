@@ -5,6 +5,7 @@ package barmanapi
 
 import (
 	"context"
+	"encoding/json"
 	"strings"
 	"time"
 
@@ -21,7 +22,10 @@ type Config struct {
 // API is what the dialect needs of the world.
 type API struct {
 	Config
-	Auth *auth.Keeper
+	Auth         *auth.Keeper
+	BarmanConfig barmanConfig
+	OwnConfig    OwnConfig
+	Mask         func(json.RawMessage) json.RawMessage // takes out secrets
 }
 
 // Route is one path. GET and POST are the same to barmanapi; HEAD is not answered, as a GET may do anything.
@@ -32,13 +36,13 @@ type Route struct {
 
 // Routes are the paths of the dialect.
 func (a *API) Routes() []Route {
-	return []Route{
+	return append([]Route{
 		{"/auth/token", a.token},
 		{"/auth/user", a.self},
 		{"/auth/user/list", a.users},
 		{"/auth/user/change", a.changeUser},
 		{"/auth/user/add", a.addUser},
-	}
+	}, a.configRoutes()...)
 }
 
 // Owns reports whether a path is the dialect's, whether or not there is such a route.

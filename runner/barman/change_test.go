@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -434,42 +433,5 @@ func TestChangesOfManyProcesses(t *testing.T) {
 		if all["s1"]["aws_"+me] != me || all["s2"]["aws_"+me] != me {
 			t.Errorf("the change of process %d is lost (%v)", i, err)
 		}
-	}
-}
-
-// A lock file that is removed by Barman's cron while somebody waits for it is no lock.
-func TestTheLockOfConfigUpdateIsTheOneInTheFolder(t *testing.T) {
-	b := changeable(t, "", nil)
-	cfg := b.load(t)
-	path := filepath.Join(b.home, ".config-update.lock")
-	unlock, err := cfg.lockUpdate(time.Second)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := cfg.lockUpdate(0); err == nil {
-		t.Error("the lock was taken twice")
-	}
-	opened, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = opened.Close() }()
-	if !at(opened, path) {
-		t.Error("the lock file is not at its path")
-	}
-	if err := os.Remove(path); err != nil {
-		t.Fatal(err)
-	}
-	if at(opened, path) {
-		t.Error("the lock file is at its path though it was removed")
-	}
-	unlock()
-	again, err := cfg.lockUpdate(time.Second)
-	if err != nil {
-		t.Fatalf("after cron has removed the file: %v", err)
-	}
-	again()
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		t.Error("the lock has no file")
 	}
 }

@@ -10,13 +10,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
-	"barback/runner/durable"
-	"barback/runner/operation"
 	"barback/runner/rewrite"
 )
 
@@ -158,32 +153,8 @@ func (t *tree) write(dir string, text func(*rewrite.File) string) error {
 }
 
 // lockUpdate takes the lock that Barman's own config-update holds while it works: two of us exclude each other by it, and so do we and
-// Barman. Its "cron" removes lock files that are free, so that the one that was locked may be none any more.
+// Barman.
 func (c *config) lockUpdate(limit time.Duration) (unlock func(), err error) {
 	dir := cmp.Or(c.global["barman_lock_directory"], c.global["barman_home"])
-	path := filepath.Join(dir, ".config-update.lock")
-	for end := time.Now().Add(limit); ; time.Sleep(pause) {
-		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) // #nosec G304 -- Barman's own
-		if err != nil {
-			return nil, fmt.Errorf("the lock of Barman's config-update: %w", err)
-		}
-		if err := errors.Join(durable.Own(f), unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)); err == nil && at(f, path) { // #nosec G115 -- a descriptor
-			_ = f.Truncate(0)
-			_, _ = fmt.Fprintln(f, os.Getpid()) // as Barman does
-			return func() { _ = f.Close() }, nil
-		} else if err != nil && !errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, errors.Join(err, f.Close())
-		}
-		_ = f.Close()
-		if time.Now().After(end) {
-			return nil, &operation.BusyError{Why: "Barman's configuration is being changed by others; try again"}
-		}
-	}
-}
-
-// at reports whether a path still leads to a file that was opened.
-func at(f *os.File, path string) bool {
-	a, err1 := f.Stat()
-	b, err2 := os.Stat(path)
-	return errors.Join(err1, err2) == nil && os.SameFile(a, b)
+	return rewrite.Lock(filepath.Join(dir, ".config-update.lock"), limit)
 }

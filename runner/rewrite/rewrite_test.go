@@ -69,3 +69,35 @@ func TestReplaceLeavesTheOthersAlone(t *testing.T) {
 		t.Errorf("saved are %v, want one version of a", saved)
 	}
 }
+
+// A lock file that is removed by Barman's cron while somebody waits for it is no lock.
+func TestTheLockIsTheOneAtThePath(t *testing.T) {
+	path := t.TempDir() + "/.config-update.lock"
+	unlock, err := Lock(path, time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Lock(path, 0); !errors.As(err, new(*BusyError)) {
+		t.Errorf("Lock of a lock that is held = %v, want a BusyError", err)
+	}
+	opened, err := os.Open(path) // #nosec G304
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = opened.Close() }()
+	if !at(opened, path) {
+		t.Error("the file is not taken for the one at its path")
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if at(opened, path) {
+		t.Error("a file that was removed is taken for the one at its path")
+	}
+	unlock()
+	again, err := Lock(path, time.Second)
+	if err != nil {
+		t.Fatalf("Lock after the file was removed = %v, want no error", err)
+	}
+	again()
+}
