@@ -67,6 +67,7 @@ type config struct {
 	} `toml:"config_update"`
 	Auth struct {
 		Peers auth.Peers `toml:"peers"`
+		MD5   bool       `toml:"md5_passwords"`
 	} `toml:"auth"`
 	Audit struct {
 		File string `toml:"file"`

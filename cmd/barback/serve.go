@@ -126,7 +126,7 @@ func (c *config) barman() *barman.Client {
 
 func (c *config) auth() *auth.Keeper {
 	keeper := auth.New(c.StateDir, c.Auth.Peers)
-	keeper.Proxy = c.ProxyUser
+	keeper.Proxy, keeper.MD5 = c.ProxyUser, c.Auth.MD5
 	return keeper
 }
 

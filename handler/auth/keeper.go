@@ -14,6 +14,7 @@ type Keeper struct {
 	Tokens *Tokens
 	Keys   *Keys
 	Peers  Peers
+	MD5    bool   // passwords that were taken over from barmanapi are good for one login, which makes Argon2id hashes of them
 	Proxy  string // the local user of a web server that connects for others; empty: there is none
 	logins *logins
 }
@@ -157,7 +158,15 @@ func (k *Keeper) Login(name, password, remote string, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	return k.logins.check(name, remote, password, user.Password, now)
+	hash := user.Password
+	if user.Legacy() && !k.MD5 {
+		hash = ""
+	}
+	err = k.logins.check(name, remote, password, hash, now)
+	if err == nil && user.Legacy() {
+		k.renew(name, password, hash)
+	}
+	return err
 }
 
 // Hash is a password as users.toml keeps it, made when there is room for it.

@@ -65,7 +65,7 @@ func matches(password, phc string) bool {
 	p, salt, want, err := parsePHC(phc)
 	if err != nil {
 		_ = cost.hash(password, make([]byte, saltBytes), hashBytes)
-		return false
+		return matchesLegacy(password, phc)
 	}
 	return subtle.ConstantTimeCompare(p.hash(password, salt, uint32(len(want))), want) == 1 // #nosec G115 -- at most maxPHC
 }

@@ -34,7 +34,7 @@ type Users struct {
 
 // User is one identity in users.toml.
 type User struct {
-	Password string `toml:"password,omitempty"` // an Argon2id hash; empty: no log-in with a password
+	Password string `toml:"password,omitempty"` // an Argon2id hash, or one of barmanapi's; empty: no log-in with a password
 	Role     string `toml:"role,omitempty"`     // one of Roles
 	Lists
 	Since time.Time `toml:"since,omitzero"` // when it was added
@@ -173,7 +173,7 @@ func (user *User) check(name string) error {
 		if name == Anonymous {
 			return errors.New("anonymous has no password: it is who gives none")
 		}
-		if _, _, _, err := parsePHC(user.Password); err != nil {
+		if _, _, _, err := parsePHC(user.Password); err != nil && !legacyHash.MatchString(user.Password) {
 			return err
 		}
 	}
