@@ -81,6 +81,11 @@ func (o ownConfig) Change(changes map[string]string, now time.Time) (message str
 			return "", err
 		}
 	}
+	return o.set(changes, now)
+}
+
+// set is Change of any options.
+func (o ownConfig) set(changes map[string]string, now time.Time) (message string, err error) {
 	unlock, err := rewrite.Lock(filepath.Join(o.cfg.StateDir, "config.lock"), 10*time.Second)
 	if err != nil {
 		return "", err

@@ -40,6 +40,7 @@ var verbs = []verb{
 	{"op start", "[--server NAME] [--wait] TYPE [KEY=VALUE…]", "start an operation as a POST would", opStart},
 	{"prune", "[--dry-run]", "move old operations to the archives, as the configuration says", prune},
 	{"import pg-backup-api", "[--from DIR]", "take over the operations of pg-backup-api; its files stay as they are", importPeer},
+	{"import barmanapi", "[--from FILE] [--users FILE] [--store DIR]", "take over users, results and settings of barmanapi; its files stay as they are", importBarmanapi},
 	{"user add", "NAME [--role ROLE] [--generate|--password-stdin]", "make an identity that logs in with a password", userAdd},
 	{"user passwd", "NAME [--generate|--password-stdin]", "change the password of an identity", userPasswd},
 	{"user role", "NAME ROLE", "give an identity a role: viewer, operator, admin or none", userRole},

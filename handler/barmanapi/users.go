@@ -229,3 +229,16 @@ func badList(name string) error {
 func absent(name string) error {
 	return refuse(http.StatusNotFound, typeNotFound, "Parameter Not Found(%s)", name)
 }
+
+// ListsOf makes lists of ours of those that barmanapi kept of a user: to it no access at all was access to everything.
+func ListsOf(access, deny string) (auth.Lists, error) {
+	a, err := readList(Values{"access": {access}}, "access")
+	if err != nil {
+		return auth.Lists{}, err
+	}
+	if len(a) == 0 {
+		a = everything
+	}
+	d, err := readList(Values{"deny": {deny}}, "deny")
+	return auth.Lists{Access: a, Deny: d}, err
+}

@@ -137,3 +137,16 @@ func (s section) expand(option string, depth int) (v string, ok bool) {
 	})
 	return v, ok
 }
+
+// ParseINI reads the text of any file that Python's ConfigParser reads: options by section, those of [DEFAULT] in each.
+func ParseINI(text string) (map[string]map[string]string, error) {
+	sections, err := parse(text)
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]map[string]string{}
+	for name, s := range sections {
+		all[name] = s
+	}
+	return all, nil
+}
