@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 func TestIdentity(t *testing.T) {
@@ -227,6 +228,13 @@ func TestChange(t *testing.T) {
 		t.Errorf("the mode of users.toml = %v, want -rw-------", st.Mode())
 	}
 	all, err := u.All()
+	for name, user := range all {
+		if user.Since.IsZero() {
+			t.Errorf("%s was added at no time", name)
+		}
+		user.Since = time.Time{}
+		all[name] = user
+	}
 	want := map[string]User{"ann": {Lists: Lists{Access: []string{"*", "servers"}}}, "CN=bob, O=\"x\"": {Lists: Lists{Access: []string{"GET servers"}}}}
 	if err != nil || !reflect.DeepEqual(all, want) {
 		t.Errorf("All = %v, %v, want %v", all, err, want)

@@ -152,7 +152,8 @@ func TestRoles(t *testing.T) {
 		{"POST", "servers/pg-one/operations/backup", starts}, {"POST", "servers/pg-one/operations/recovery", starts}, {"POST", "servers/pg-one/operations", starts}, {"POST", "operations/cron", starts},
 		{"POST", "operations/config_update", all}, {"DELETE", "servers/pg-one/operations/backup", all}, {"DELETE", "operations/cron", all},
 		{"GET", "users", all}, {"POST", "users", all}, {"GET", "users/ann", all}, {"DELETE", "users/ann", all}, {"GET", "tokens/ann", all}, {"POST", "tokens/ann", all}, {"DELETE", "tokens/ann", all}, {"GET", "audit", all},
-		{"GET", "barman/backup", all}, {"GET", "config/barman/change", all}, {"GET", "history/list", all}, {"GET", "auth/user/add", all},
+		{"GET", "barman/list-backups", looks}, {"GET", "history/list", looks}, {"POST", "barman/backup", starts}, {"POST", "barman/recover", starts},
+		{"POST", "barman/delete", all}, {"POST", "barman/config-update", all}, {"GET", "config/barman", all}, {"POST", "config/barman/change", all}, {"GET", "auth/user/list", all}, {"POST", "auth/user/add", all},
 	} {
 		for role := range Roles {
 			r := (&User{Role: role}).Rights()
