@@ -8,12 +8,15 @@ import (
 	"time"
 
 	"barback/handler/barmanapi"
+	"barback/runner/operation"
 )
 
 // dialect registers the paths of barmanapi. Any of them may do something by GET, and so there is no HEAD.
 func (h *handler) dialect() {
-	api := &barmanapi.API{Config: h.Dialect, Auth: h.Auth, BarmanConfig: h.Barman, OwnConfig: h.OwnConfig, Mask: maskJSON}
+	api := &barmanapi.API{Config: h.Dialect, Auth: h.Auth, Barman: h.Barman, Records: h.Records, Deadline: h.Deadline,
+		BarmanConfig: h.Barman, OwnConfig: h.OwnConfig, Mask: maskJSON, MaskText: mask}
 	if h.Unmasked {
+		api.MaskText = func(s string) string { return s }
 		api.Mask = func(raw json.RawMessage) json.RawMessage { return raw }
 	}
 	for _, route := range api.Routes() {
@@ -41,6 +44,8 @@ func (h *handler) speak(w http.ResponseWriter, r *request, api *barmanapi.API, r
 	q := &barmanapi.Request{Context: r.Context(), ID: r.id, Params: r.params, Values: values, Foreign: foreign(r.Request)}
 	q.Who, q.Rights, q.Unknown = api.Identify(r.Request, route.Path, values, time.Now())
 	r.who, r.rights, r.unknown = q.Who, q.Rights, q.Unknown
+	q.Launch = func(op operation.Operation) (operation.Operation, error) { return h.launch(w, r, op) }
+	q.Sees = r.follows
 	v, err := route.Answer(q)
 	r.audited = audited{permission: q.Permission, server: q.Server, target: q.Target, changes: q.Changes}
 	if err != nil {

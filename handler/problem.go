@@ -85,7 +85,7 @@ func classify(err error) (status int, slug, title string) {
 	switch {
 	case is(errBadPath):
 		return http.StatusBadRequest, "bad-path", "Bad path"
-	case is(errNoRoute):
+	case is(errNoRoute), is(barmanapi.ErrNoRoute):
 		return http.StatusNotFound, "no-such-path", "No such path"
 	case is(errNotFound), is(operation.ErrNotFound):
 		return http.StatusNotFound, "not-found", "Not found"

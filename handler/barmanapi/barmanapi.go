@@ -12,17 +12,25 @@ import (
 	"github.com/julienschmidt/httprouter"
 
 	"barback/handler/auth"
+	"barback/runner/barman"
+	"barback/runner/operation"
 )
 
 // Config is what an administrator can choose.
 type Config struct {
 	TokenLifetime time.Duration
+	Async         []string // commands that answer with a ticket at once
+	Allowed       []string // commands that are refused otherwise
 }
 
 // API is what the dialect needs of the world.
 type API struct {
 	Config
 	Auth         *auth.Keeper
+	Barman       *barman.Client
+	Records      *operation.Store
+	Deadline     time.Duration       // how long a request waits for Barman before it gets a ticket
+	MaskText     func(string) string // takes out secrets
 	BarmanConfig barmanConfig
 	OwnConfig    OwnConfig
 	Mask         func(json.RawMessage) json.RawMessage // takes out secrets
@@ -42,6 +50,10 @@ func (a *API) Routes() []Route {
 		{"/auth/user/list", a.users},
 		{"/auth/user/change", a.changeUser},
 		{"/auth/user/add", a.addUser},
+		{"/barman/:command", a.barman},
+		{"/barman/:command/:option", a.commandHelp},
+		{"/history/list", a.history},
+		{"/history/result", a.historyResult},
 	}, a.configRoutes()...)
 }
 
@@ -65,6 +77,10 @@ type Request struct {
 	Foreign error // a page of another site sent it
 	Params  httprouter.Params
 	Values  Values
+	// Launch has a runner take an operation, in the name of whoever asks.
+	Launch func(operation.Operation) (operation.Operation, error)
+	// Sees reports whether whoever asks may see operations of a server and a type.
+	Sees func(server, kind string) bool
 	// Noted is for the audit log.
 	Noted
 }

@@ -2,6 +2,7 @@ package barmanapi
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 
@@ -29,6 +30,9 @@ const (
 	typeTime       = "Token time is up"
 	typeRegistered = "Registered User"
 )
+
+// ErrNoRoute says that there is no such path, or no such command.
+var ErrNoRoute = errors.New("no such path; /barman/help lists the commands")
 
 // NoRoute is what an unknown path answers; its members are swapped, as they always were.
 func NoRoute() []byte {

@@ -48,6 +48,7 @@ type AskError struct {
 	Detail  string `json:"detail"`
 	Timeout bool   `json:"timeout"`
 	exit    int    // code; 0: it is not that
+	stderr  string // the end of it
 }
 
 func (e *AskError) Error() string { return e.Detail }
@@ -154,7 +155,7 @@ func output(timeout time.Duration, argv []string) ([]byte, error) {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return nil, &AskError{Detail: fmt.Sprintf("did not end within %v", timeout), Timeout: true}
 	}
-	return out.buf.Bytes(), &AskError{Detail: fmt.Sprintf("failed: %v: %s", err, complaint(out.buf.Bytes(), stderr.lines())), exit: cmd.ProcessState.ExitCode()}
+	return out.buf.Bytes(), &AskError{Detail: fmt.Sprintf("failed: %v: %s", err, complaint(out.buf.Bytes(), stderr.lines())), exit: cmd.ProcessState.ExitCode(), stderr: strings.TrimSpace(strings.ToValidUTF8(string(stderr.lines()), ""))}
 }
 
 // head keeps what is written to it, up to maxAnswer; then it says so.
