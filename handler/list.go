@@ -84,7 +84,7 @@ func parseFilter(query url.Values, server string) (filter, error) {
 	} else if name != "" {
 		f.server, f.everywhere = name, false
 	}
-	f.types = q.choice("type", append(barman.Names(false), barman.Names(true)...))
+	f.types = q.choice("type", slices.Concat(barman.Names(false), barman.Names(true), []string{barman.CommandType}))
 	f.states = q.choice("state", allStates)
 	f.statuses = q.choice("status", allStatuses)
 	f.page.Since, f.page.Until = q.when("since"), q.when("until")

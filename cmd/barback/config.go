@@ -72,6 +72,12 @@ type config struct {
 	Audit struct {
 		File string `toml:"file"`
 	} `toml:"audit"`
+	Barmanapi struct {
+		TokenAlgorithm  string   `toml:"token_algorithm"`
+		TokenLifetime   duration `toml:"token_lifetime"`
+		AsyncCommands   []string `toml:"async_commands"`
+		AllowedCommands []string `toml:"allowed_commands"`
+	} `toml:"barmanapi"`
 }
 
 // target is a table [targets.NAME].
@@ -100,6 +106,10 @@ func defaults() config {
 	c.ConfigUpdate.AllowedOptions = slices.Clone(barman.ConfigOptions) // the decoder writes into what is there
 	c.Auth.Peers = auth.Peers{}
 	c.Audit.File = "/var/log/barback/audit.log"
+	c.Barmanapi.TokenAlgorithm = auth.Algorithms[0]
+	c.Barmanapi.TokenLifetime = duration(6000 * time.Second)
+	c.Barmanapi.AsyncCommands = []string{"backup", "cron", "recover", "restore"}
+	c.Barmanapi.AllowedCommands = []string{}
 	return c
 }
 
@@ -190,6 +200,10 @@ func (c *config) check() error {
 		return fmt.Errorf("trusted_proxy_header: %q is not the name of a header such as X-Remote-User", c.ProxyHeader)
 	case c.Audit.File != "" && !filepath.IsAbs(c.Audit.File):
 		return fmt.Errorf("audit.file: %q is not an absolute path", c.Audit.File)
+	case !slices.Contains(auth.Algorithms, c.Barmanapi.TokenAlgorithm):
+		return fmt.Errorf("barmanapi.token_algorithm: %q is none of %s", c.Barmanapi.TokenAlgorithm, strings.Join(auth.Algorithms, ", "))
+	case c.Barmanapi.TokenLifetime < duration(time.Second):
+		return errors.New("barmanapi.token_lifetime: at least 1s is needed")
 	case c.Barman.Command == "":
 		return errors.New("barman.command: must not be empty")
 	}

@@ -18,6 +18,7 @@ import (
 
 	"barback/handler"
 	"barback/handler/auth"
+	"barback/handler/barmanapi"
 	"barback/handler/gateway"
 	"barback/runner"
 	"barback/runner/barman"
@@ -85,7 +86,7 @@ func (c *call) handler() (http.Handler, config, logrus.FieldLogger) {
 			Records: store, Barman: cfg.barman(), Auth: cfg.auth(), Audit: cfg.audit(), Launcher: cfg.launcher(store),
 			Checks: func() []handler.Check { return checks(cfg) }, Log: log,
 			Unmasked: !cfg.Barman.MaskPasswords, Deadline: time.Duration(cfg.Barman.Deadline),
-			OwnConfig: ownConfig{cfg},
+			OwnConfig: ownConfig{cfg}, Dialect: cfg.dialect(),
 		}), err == nil
 	}}, cfg, log
 }
@@ -127,7 +128,12 @@ func (c *config) barman() *barman.Client {
 func (c *config) auth() *auth.Keeper {
 	keeper := auth.New(c.StateDir, c.Auth.Peers)
 	keeper.Proxy, keeper.MD5 = c.ProxyUser, c.Auth.MD5
+	keeper.Keys.Algorithm = c.Barmanapi.TokenAlgorithm
 	return keeper
+}
+
+func (c *config) dialect() barmanapi.Config {
+	return barmanapi.Config{TokenLifetime: time.Duration(c.Barmanapi.TokenLifetime), Async: c.Barmanapi.AsyncCommands, Allowed: c.Barmanapi.AllowedCommands}
 }
 
 func (c *config) audit() *auth.Audit { return &auth.Audit{Path: c.Audit.File} }

@@ -104,6 +104,8 @@ func (d *Document) Check(a Answer) error {
 	switch {
 	case a.typ() == "urn:barback:bad-path": // what the path looks like decoded does not matter
 		return d.body(d.root.at("components", "schemas", "Problem"), a)
+	case !found && a.Status >= 400 && media == "application/json": // barmanapi's dialect
+		return d.body(d.root.at("components", "responses", "DialectNotFound", "content", media, "schema"), a)
 	case !found && a.Status >= 400: // no such path, or it has not this method
 		return d.body(d.root.at("components", "schemas", "Problem"), a)
 	case !found && a.Method == http.MethodOptions && a.Status == http.StatusNoContent && a.Header.Get("Allow") != "" && len(a.Body) == 0:
