@@ -27,7 +27,7 @@ var changeable = []string{
 	"barback.idle_timeout", "barback.max_body", "barback.log_level", "barman.timeout", "barman.deadline",
 	"runner.max_parallel", "runner.launch_timeout", "runner.stop_grace", "runner.max_open", "runner.max_output",
 	"retention.archive_after", "retention.max_operations", "retention.max_size", "retention.delete_archives_after",
-	"barmanapi.*",
+	"barmanapi.async_commands", "barmanapi.token_lifetime",
 }
 
 // fixed says of the others why not. The last pattern takes them all.
@@ -35,6 +35,7 @@ var fixed = []struct{ pattern, why string }{
 	{"barman.mask_passwords", "it is what hides passwords from whoever asks"},
 	{"barman.*", "it decides what runs as the user of Barman, and where"},
 	{"restore.*", "it limits what may be asked for over REST"},
+	{"barmanapi.*", "it limits what may be asked for over REST"},
 	{"targets.*", "it limits what may be asked for over REST"},
 	{"config_update.*", "it limits what may be asked for over REST"},
 	{"auth.*", "it decides who is who"},
@@ -125,7 +126,7 @@ func (o ownConfig) mayChange(name string) error {
 	if o.cfg.path == "" {
 		return refuseOption(name, true, "there is no configuration file, and the defaults are in force: an administrator makes "+defaultConfig)
 	}
-	if slices.ContainsFunc(changeable, covers) {
+	if slices.Contains(changeable, name) {
 		return nil
 	}
 	table, key, ok := strings.Cut(name, ".")
