@@ -75,5 +75,8 @@ func (r Rights) Include(user User) bool {
 			return false
 		}
 	}
-	return !slices.ContainsFunc(r.own.Deny, func(p string) bool { return !slices.Contains(user.Deny, p) })
+	denied := func(p string) bool {
+		return slices.ContainsFunc(user.Deny, func(outer string) bool { return within(p, outer) })
+	}
+	return !slices.ContainsFunc(r.own.Deny, func(p string) bool { return !denied(p) })
 }
