@@ -268,7 +268,7 @@ var bodies = map[string]string{
 // copies adds a passive server, and a backup with a manifest.
 func (b *bench) copies() {
 	b.t.Helper()
-	conf, err := os.ReadFile(b.cfg.Barman.Config)
+	conf, err := os.ReadFile(b.cfg.Barman.Clients[0].Config)
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -27,7 +27,7 @@ type backupView struct {
 	Parent       *string    `json:"parent_backup_id"`
 	Children     []string   `json:"children_backup_ids"`
 	Error        *string    `json:"error"`
-	Abandoned    bool       `json:"abandoned"`
+	Abandoned    *bool      `json:"abandoned"`
 	Damaged      bool       `json:"damaged"`
 	Advice       string     `json:"advice,omitempty"`
 	Links        linksView  `json:"links"`
@@ -61,13 +61,13 @@ type serverInformation struct {
 }
 
 type baseInformation struct {
-	Method      string   `json:"backup_method"`
+	Method      *string  `json:"backup_method"`
 	Compression *string  `json:"compression"`
 	Encryption  *string  `json:"encryption"`
 	Bytes       int64    `json:"backup_size_bytes"`
 	WithWALs    int64    `json:"backup_size_with_wals_bytes"`
 	WALBytes    int64    `json:"wal_size_bytes"`
-	WALs        int64    `json:"wal_num"`
+	WALs        *int64   `json:"wal_num"`
 	Timeline    int64    `json:"timeline"`
 	BeginWAL    string   `json:"begin_wal"`
 	EndWAL      string   `json:"end_wal"`
@@ -102,19 +102,13 @@ var backupStatuses = []string{"DONE", "WAITING_FOR_WALS", "FAILED", "STARTED", "
 
 var backupID = regexp.MustCompile(`^\d{8}T\d{6}$`)
 
-// catalog is that of the server of the path, oldest first.
-func (h *handler) catalog(r *request) (server string, list []barman.Entry, err error) {
-	server = r.params.ByName("server")
-	if err := r.may("servers/" + server + "/backups"); err != nil {
-		return server, nil, err
-	}
-	list, err = h.Barman.Catalog(server)
-	return server, list, err
-}
-
 // backups handles "GET /servers/NAME/backups": the newest first.
 func (h *handler) backups(w http.ResponseWriter, r *request) error {
-	server, list, err := h.catalog(r)
+	server := r.params.ByName("server")
+	if err := r.may("servers/" + server + "/backups"); err != nil {
+		return err
+	}
+	list, err := h.Barman.Catalog(server)
 	if err != nil {
 		return err
 	}
@@ -127,7 +121,7 @@ func (h *handler) backups(w http.ResponseWriter, r *request) error {
 	views, page := []backupView{}, map[string]any{}
 	for _, e := range slices.Backward(list) {
 		// When a damaged one was made nobody knows: it is in every time.
-		began := e.BeginTime
+		began := e.Began()
 		if before != "" && e.ID >= before || len(statuses) > 0 && !slices.Contains(statuses, e.Status) ||
 			!began.IsZero() && (!since.IsZero() && began.Before(since) || !until.IsZero() && !began.Before(until)) {
 			continue
@@ -145,17 +139,18 @@ func (h *handler) backups(w http.ResponseWriter, r *request) error {
 // backup handles "GET /servers/NAME/backups/ID"; instead of an ID it takes Barman's words and names of backups, and "auto"
 // with a target in the query.
 func (h *handler) backup(w http.ResponseWriter, r *request) error {
-	server, list, err := h.catalog(r)
-	if err != nil {
+	server := r.params.ByName("server")
+	if err := r.may("servers/" + server + "/backups"); err != nil {
 		return err
 	}
 	id := r.params.ByName("id")
 	if id == "auto" {
+		var err error
 		if id, err = h.Barman.Auto(server, r.URL.Query()); err != nil {
 			return ofQuery(err)
 		}
 	}
-	e, err := barman.Pick(list, server, id)
+	e, err := h.Barman.Entry(server, id)
 	if err != nil {
 		return err
 	}
@@ -175,9 +170,15 @@ func ofQuery(err error) error {
 func (h *handler) backupView(server string, e barman.Entry) backupView {
 	v := backupView{
 		ID: e.ID, Name: optional(e.Name), Type: optional(e.Type()), Status: e.Status, BeginTime: when(e.BeginTime), EndTime: when(e.EndTime),
-		Keep: optional(e.Keep), Retention: optional(e.Retention), Parent: optional(e.Parent), Children: append([]string{}, e.Children...), Error: optional(maskMessage(e.Error)),
-		Abandoned: e.Abandoned, Damaged: e.Err != nil,
-		Links: linksView{"self": h.serverPath(server) + "/backups/" + url.PathEscape(e.ID), "server": h.serverPath(server)},
+		Keep: optional(e.Keep), Retention: optional(e.Retention), Parent: optional(e.Parent), Children: e.Children, Error: optional(maskMessage(e.Error)),
+		Damaged: e.Err != nil,
+		Links:   linksView{"self": h.serverPath(server) + "/backups/" + url.PathEscape(e.ID), "server": h.serverPath(server)},
+	}
+	if e.Children == nil && !e.Partial {
+		v.Children = []string{}
+	}
+	if !e.Told || !e.Open() {
+		v.Abandoned = &e.Abandoned
 	}
 	if e.Usable() {
 		size := e.Size + e.Needed.Bytes
@@ -210,9 +211,12 @@ func (h *handler) backupDetail(server string, e barman.Entry) backupDetail {
 		return v
 	}
 	v.Base = &baseInformation{
-		Method: e.Mode, Compression: optional(e.Compression), Encryption: optional(e.Encryption), Bytes: e.Copied, WithWALs: e.Copied + e.Needed.Bytes,
-		WALBytes: e.Needed.Bytes, WALs: e.Needed.Files, Timeline: e.Timeline, BeginWAL: e.BeginWAL, EndWAL: e.EndWAL, BeginLSN: e.BeginLSN, EndLSN: e.EndLSN,
+		Method: optional(e.Mode), Compression: optional(e.Compression), Encryption: optional(e.Encryption), Bytes: e.Copied, WithWALs: e.Copied + e.Needed.Bytes,
+		WALBytes: e.Needed.Bytes, Timeline: e.Timeline, BeginWAL: e.BeginWAL, EndWAL: e.EndWAL, BeginLSN: e.BeginLSN, EndLSN: e.EndLSN,
 		BeginOffset: e.BeginOffset, EndOffset: e.EndOffset, Workers: positive(e.Workers),
+	}
+	if e.Needed.Files >= 0 {
+		v.Base.WALs = &e.Needed.Files
 	}
 	if e.CopyTime > 0 {
 		v.Base.CopyTime = &e.CopyTime

@@ -18,13 +18,26 @@ func (h *handler) diagnose(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	a, err := h.Barman.Ask(barman.Question{Args: []string{"diagnose"}, Quoted: true, MaxAge: maxAge, Clean: h.clean()})
+	host, err := h.host(r)
+	if err != nil {
+		return err
+	}
+	a, err := host.Ask(barman.Question{Args: []string{"diagnose"}, Quoted: true, MaxAge: maxAge, Clean: h.clean()})
 	if err != nil {
 		return err
 	}
 	w.Header().Set("Age", strconv.Itoa(int(a.Age/time.Second)))
 	write(w, "application/json", http.StatusOK, a.Body)
 	return nil
+}
+
+// host is the Barman that the parameter of that name says; of a single one nothing has to be said.
+func (h *handler) host(r *request) (*barman.Client, error) {
+	c, err := h.Barman.On(r.URL.Query().Get("host"))
+	if err != nil {
+		return nil, badParameter("host", err.Error())
+	}
+	return c, nil
 }
 
 // maxAge reads the parameter of that name.

@@ -16,7 +16,7 @@ import (
 // tells makes the bench's Barman a script that notes each of its runs.
 func (b *bench) tells(script string) {
 	b.t.Helper()
-	if err := os.WriteFile(b.cfg.Barman.Command, []byte("#!/bin/sh\necho >> "+b.dir+"/runs\n"+script+"\n"), 0o700); err != nil {
+	if err := os.WriteFile(b.cfg.Barman.Clients[0].Command, []byte("#!/bin/sh\necho >> "+b.dir+"/runs\n"+script+"\n"), 0o700); err != nil {
 		b.t.Fatal(err)
 	}
 }
@@ -124,7 +124,7 @@ func TestDiagnoseFails(t *testing.T) {
 		{"a hang", `sleep 300`, 504, "did not end within 200ms"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			b := newBench(t, func(c *Config) { c.Barman.Timeout = 200 * time.Millisecond })
+			b := newBench(t, func(c *Config) { c.Barman.Clients[0].Timeout = 200 * time.Millisecond })
 			b.tells(tc.script)
 			res := b.ask("GET", "/diagnose", "")
 			res.want(tc.status, tc.says)
@@ -133,10 +133,10 @@ func TestDiagnoseFails(t *testing.T) {
 			}
 		})
 	}
-	b := newBench(t, func(c *Config) { c.Barman.Command = "/nonexistent/barman" })
+	b := newBench(t, func(c *Config) { c.Barman.Clients[0].Command = "/nonexistent/barman" })
 	b.ask("GET", "/diagnose", "").want(503, "Barman is not installed")
 	b = newBench(t, nil)
-	if err := os.WriteFile(b.cfg.Barman.Command, []byte("\x7fELF, but not quite"), 0o700); err != nil {
+	if err := os.WriteFile(b.cfg.Barman.Clients[0].Command, []byte("\x7fELF, but not quite"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	b.ask("GET", "/diagnose", "").want(503, "Barman does not work")

@@ -11,10 +11,16 @@ import (
 	"barback/runner/operation"
 )
 
-// dialect registers the paths of barmanapi. Any of them may do something by GET, and so there is no HEAD.
+// dialect registers the paths of barmanapi. Any of them may do something by GET, and so there is no HEAD. It knows of one
+// Barman, whose servers it calls by the names that they have there: among several hosts that would be another spelling of
+// what permissions are about.
 func (h *handler) dialect() {
-	api := &barmanapi.API{Config: h.Dialect, Auth: h.Auth, Barman: h.Barman, Records: h.Records, Deadline: h.Deadline,
-		BarmanConfig: h.Barman, OwnConfig: h.OwnConfig, Mask: maskJSON, MaskText: mask}
+	if h.Barman == nil || h.Barman.Several() {
+		return
+	}
+	single := h.Barman.Clients[0]
+	api := &barmanapi.API{Config: h.Dialect, Auth: h.Auth, Barman: single, Records: h.Records, Deadline: h.Deadline,
+		BarmanConfig: single, OwnConfig: h.OwnConfig, Mask: maskJSON, MaskText: mask}
 	if h.Unmasked {
 		api.MaskText = func(s string) string { return s }
 		api.Mask = func(raw json.RawMessage) json.RawMessage { return raw }

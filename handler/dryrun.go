@@ -15,6 +15,7 @@ type rehearsal struct {
 	OK       bool           `json:"ok"` // all checks are
 	Type     string         `json:"type"`
 	Server   *string        `json:"server"`
+	Host     string         `json:"host,omitempty"`
 	Command  []string       `json:"command"`
 	BackupID string         `json:"backup_id,omitempty"`
 	Checks   []barman.Check `json:"checks"`
@@ -37,7 +38,7 @@ func dryRun(r *request) (bool, error) {
 // rehearse answers what would be run, and what every check found, those that a runner would make included. Nothing
 // is started or written down.
 func (h *handler) rehearse(w http.ResponseWriter, r *request, plan barman.Plan, op operation.Operation) error {
-	a := rehearsal{DryRun: true, OK: true, Type: op.Type, Server: optional(op.Server), Command: masked(op.Command), BackupID: op.Result.BackupID, Checks: plan.Checks}
+	a := rehearsal{DryRun: true, OK: true, Type: op.Type, Server: optional(op.Server), Host: op.Host, Command: masked(op.Command), BackupID: op.Result.BackupID, Checks: plan.Checks}
 	other, repeats, err := h.Records.Conflict(op)
 	switch {
 	case repeats:

@@ -100,8 +100,26 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, raw *http.Request) {
 func (h *handler) endpoint(e endpoint) httprouter.Handle {
 	return h.routed(func(w http.ResponseWriter, r *request) error {
 		h.identify(r)
+		if err := h.canonical(r); err != nil {
+			return err
+		}
 		return e(w, r)
 	})
+}
+
+// canonical puts the server of the path under the one name that permissions and records know.
+func (h *handler) canonical(r *request) error {
+	for i, p := range r.params {
+		if p.Key != "server" {
+			continue
+		}
+		name, err := h.Barman.Canonical(p.Value, r.reaches)
+		if err != nil {
+			return err
+		}
+		r.params[i].Value = name
+	}
+	return nil
 }
 
 // routed makes a route of e.

@@ -23,7 +23,7 @@ type Config struct {
 	MaxBody   int64  // bytes of a request body
 	Version   string
 	Records   *operation.Store
-	Barman    *barman.Client
+	Barman    *barman.Fleet
 	Auth      *auth.Keeper
 	Audit     *auth.Audit
 	Launcher  launcher

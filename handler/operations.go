@@ -64,6 +64,9 @@ func (h *handler) known(server string) error {
 	if errors.Is(err, barman.ErrUnknown) {
 		return noConfigError(server)
 	}
+	if _, unreached := barman.Unreached(err); unreached {
+		return nil // what was done there is known here
+	}
 	return err
 }
 
@@ -103,6 +106,13 @@ func (r *request) mayAny(server string) error {
 	return r.may(join(server))
 }
 
+// reaches reports whether the identity may see or do anything with a server.
+func (r *request) reaches(server string) bool {
+	return r.sees("servers/"+server) || r.sees("servers/"+server+"/backups") || slices.ContainsFunc(barman.Names(false), func(kind string) bool {
+		return r.rights.May(r.Method, permission(server, kind))
+	})
+}
+
 // view is an operation as clients see it.
 type view struct {
 	ID          string             `json:"operation_id"`
@@ -110,6 +120,7 @@ type view struct {
 	State       operation.State    `json:"state"`
 	Type        string             `json:"type"`
 	Server      *string            `json:"server"`
+	Host        string             `json:"host,omitempty"`
 	CreatedAt   time.Time          `json:"created_at"`
 	StartedAt   *time.Time         `json:"started_at"`
 	EndedAt     *time.Time         `json:"ended_at"`
@@ -145,7 +156,7 @@ func (h *handler) view(op operation.Operation) view {
 	}
 	printed := h.Records.OutputBytes(op.ID)
 	return view{
-		ID: op.ID.Name(), Status: op.State.Status(), State: op.State, Type: op.Type, Server: optional(op.Server),
+		ID: op.ID.Name(), Status: op.State.Status(), State: op.State, Type: op.Type, Server: optional(op.Server), Host: op.Host,
 		CreatedAt: op.CreatedAt, StartedAt: when(op.StartedAt), EndedAt: when(op.EndedAt),
 		RequestedBy: op.RequestedBy, RequestID: op.RequestID, Request: maskJSON(op.Request), Command: masked(op.Command),
 		ExitCode: op.ExitCode, Error: failure, Result: h.shown(op.Result),

@@ -40,7 +40,7 @@ func TestAccepted(t *testing.T) {
 	}
 	op := b.start.got[0]
 	if op.Type != "backup" || op.Server != "pg-one" || op.RequestedBy != "ann" || op.RequestID != "r1" || string(op.Request) != body ||
-		!slices.Equal(op.Command, []string{b.cfg.Barman.Command, "-c", b.cfg.Barman.Config, "backup", "--jobs=2", "pg-one"}) {
+		!slices.Equal(op.Command, []string{b.cfg.Barman.Clients[0].Command, "-c", b.cfg.Barman.Clients[0].Config, "backup", "--jobs=2", "pg-one"}) {
 		t.Errorf("the launcher gets %+v, want what was asked for, by whom, as it was sent", op)
 	}
 	got := b.ask("GET", self, "").json()

@@ -82,6 +82,12 @@ type problem struct {
 // classify is the only table from errors to statuses.
 func classify(err error) (status int, slug, title string) {
 	is := func(target error) bool { return errors.Is(err, target) }
+	if timeout, unreached := barman.Unreached(err); unreached {
+		if timeout {
+			return http.StatusGatewayTimeout, "barman-host", "The Barman host does not answer"
+		}
+		return http.StatusBadGateway, "barman-host", "The Barman host cannot be reached"
+	}
 	switch {
 	case is(errBadPath):
 		return http.StatusBadRequest, "bad-path", "Bad path"
@@ -91,6 +97,8 @@ func classify(err error) (status int, slug, title string) {
 		return http.StatusNotFound, "not-found", "Not found"
 	case as[*barman.UnknownError](err), as[noConfigError](err):
 		return http.StatusNotFound, "unknown-name", "Not known to Barman"
+	case as[*barman.AmbiguousError](err):
+		return http.StatusConflict, "ambiguous-name", "Several Barman hosts have this name"
 	case as[methodError](err):
 		return http.StatusMethodNotAllowed, "method-not-allowed", "Method not allowed"
 	case is(errRange):
@@ -141,6 +149,8 @@ func classify(err error) (status int, slug, title string) {
 		return http.StatusConflict, "wrong-state", "Not in this state"
 	case as[*barman.InactiveError](err):
 		return http.StatusConflict, "inactive-server", "Barman does not do this for the server"
+	case as[*barman.ElsewhereError](err):
+		return http.StatusNotImplemented, "other-host", "Barman works on another host"
 	case as[*barman.UnsupportedError](err):
 		return http.StatusNotImplemented, "unsupported", "The installed Barman cannot do this"
 	case is(syscall.ENOSPC), is(syscall.EDQUOT):

@@ -13,6 +13,7 @@ import (
 // serverView is one server as clients see it.
 type serverView struct {
 	Name        string      `json:"name"`
+	Host        string      `json:"host,omitempty"`
 	Description string      `json:"description"`
 	Active      bool        `json:"active"`
 	Disabled    bool        `json:"disabled"`
@@ -41,7 +42,7 @@ func (h *handler) servers(w http.ResponseWriter, r *request) error {
 	if err := r.may("servers"); err != nil {
 		return err
 	}
-	list, err := h.Barman.Overview()
+	list, broken, err := h.Barman.Overview()
 	if err != nil {
 		return err
 	}
@@ -56,7 +57,29 @@ func (h *handler) servers(w http.ResponseWriter, r *request) error {
 		}
 		views = append(views, h.serverView(r, s, active))
 	}
-	return answer(w, r, http.StatusOK, map[string]any{"servers": views})
+	body := map[string]any{"servers": views}
+	if h.Barman.Several() {
+		body["hosts"] = hostViews(h.Barman.Hosts(), broken)
+	}
+	return answer(w, r, http.StatusOK, body)
+}
+
+// hostView is a Barman host, and why its servers are not listed.
+type hostView struct {
+	Name  string  `json:"name"`
+	Error *string `json:"error"`
+}
+
+func hostViews(names []string, broken map[string]error) []hostView {
+	var views []hostView
+	for _, name := range names {
+		v := hostView{Name: name}
+		if err := broken[name]; err != nil {
+			v.Error = optional(maskMessage(err.Error()))
+		}
+		views = append(views, v)
+	}
+	return views
 }
 
 // server handles "GET /servers/NAME".
@@ -87,7 +110,7 @@ func (h *handler) serverPath(name string) string {
 }
 
 func (h *handler) serverView(r *request, s barman.Overview, active []operation.Operation) serverView {
-	v := serverView{Name: s.Name, Description: mask(s.Description), Active: s.Active, Disabled: len(s.Faults) > 0, Passive: s.Passive, Running: []string{},
+	v := serverView{Name: s.Name, Host: s.Host, Description: mask(s.Description), Active: s.Active, Disabled: len(s.Faults) > 0, Passive: s.Passive, Running: []string{},
 		Links: linksView{"self": h.serverPath(s.Name), "backups": h.serverPath(s.Name) + "/backups", "wals": h.serverPath(s.Name) + "/wals", "check": h.serverPath(s.Name) + "/check",
 			"status": h.serverPath(s.Name) + "/status", "replication_status": h.serverPath(s.Name) + "/replication-status", "operations": h.operationsPath(s.Name)}}
 	for _, fault := range s.Faults {

@@ -52,19 +52,51 @@ func (h *handler) version(w http.ResponseWriter, r *request) error {
 	if err := r.may("version"); err != nil {
 		return err
 	}
-	installed, err := h.Barman.Version()
+	body := map[string]any{"barback": h.Version, "go": runtime.Version()}
+	if h.Barman.Several() && r.URL.Query().Get("host") == "" {
+		body["hosts"] = h.versions()
+		return answer(w, r, http.StatusOK, body)
+	}
+	host, err := h.host(r)
 	if err != nil {
 		return err
 	}
-	kinds := []kindView{}
+	if body["barman"], body["operations"], err = capabilities(host); err != nil {
+		return err
+	}
+	return answer(w, r, http.StatusOK, body)
+}
+
+// versions is the version of each Barman, or why it is not known.
+func (h *handler) versions() []map[string]any {
+	var list []map[string]any
+	for _, name := range h.Barman.Hosts() {
+		v := map[string]any{"name": name, "barman": nil, "error": nil}
+		if c, err := h.Barman.On(name); err != nil {
+			v["error"] = maskMessage(err.Error())
+		} else if version, err := c.Version(); err != nil {
+			v["error"] = maskMessage(err.Error())
+		} else {
+			v["barman"] = version
+		}
+		list = append(list, v)
+	}
+	return list
+}
+
+// capabilities are the version of a Barman, and the types of operations with what it can do of them.
+func capabilities(host *barman.Client) (installed string, kinds []kindView, err error) {
+	if installed, err = host.Version(); err != nil {
+		return "", nil, err
+	}
 	for _, k := range barman.Kinds {
-		v, err := h.kindView(k, installed)
+		v, err := viewKind(host, k, installed)
 		if err != nil {
-			return err
+			return "", nil, err
 		}
 		kinds = append(kinds, v)
 	}
-	return answer(w, r, http.StatusOK, map[string]any{"barback": h.Version, "barman": installed, "go": runtime.Version(), "operations": kinds})
+	return installed, kinds, nil
 }
 
 // kindView is a type of operation, and what the installed Barman can do of it.
@@ -82,13 +114,13 @@ type memberView struct {
 	Since     string `json:"since,omitempty"`
 }
 
-func (h *handler) kindView(k barman.Kind, installed string) (kindView, error) {
+func viewKind(host *barman.Client, k barman.Kind, installed string) (kindView, error) {
 	v := kindView{k.Name, "server", k.Supported(installed), k.Since, []memberView{}}
 	if k.Instance {
 		v.Level = "instance"
 	}
 	for _, o := range k.Options {
-		has, err := h.Barman.Has(k, o)
+		has, err := host.Has(k, o)
 		if err != nil {
 			return v, err
 		}

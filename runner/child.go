@@ -2,9 +2,11 @@ package runner
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"os/exec"
+	"syscall"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -30,14 +32,21 @@ func (c *Config) barman(ctx context.Context, op operation.Operation, before map[
 		return nil, err
 	}
 	defer func() { _ = r.Close() }()
-	cmd := c.command(ctx, op, lock, w)
+	way, err := c.way(op)
+	if err != nil {
+		return nil, errors.Join(err, w.Close())
+	}
+	cmd := c.command(ctx, way.argv(op), op, lock, w)
+	if err := way.prepare(cmd); err != nil {
+		return nil, errors.Join(err, w.Close())
+	}
 	err = cmd.Start()
 	_ = w.Close()
 	if err != nil {
+		way.over()
 		return nil, err
 	}
-	dismiss, err := guard(cmd.Process.Pid)
-	if err != nil {
+	if err := way.begin(cmd); err != nil {
 		log.WithError(err).Warn("no guard: should this runner be killed, Barman goes on until somebody looks")
 	}
 	copied := make(chan struct{})
@@ -46,7 +55,7 @@ func (c *Config) barman(ctx context.Context, op operation.Operation, before map[
 	done := make(chan struct{})
 	go c.sample(op, before, done)
 	_ = cmd.Wait() // how it ended is in ProcessState
-	dismiss()
+	way.over()
 	close(done)
 	if !op.EndRemains(0, c.StopGrace) {
 		log.Error("processes of the operation could not be ended")
@@ -56,11 +65,13 @@ func (c *Config) barman(ctx context.Context, op operation.Operation, before map[
 	if keep.lost != nil {
 		log.WithError(keep.lost).Error("what Barman printed could not be kept")
 	}
-	return &end{cmd.ProcessState, keep.lost}, nil
+	e := way.end(ctx, op, cmd.ProcessState)
+	e.lost = keep.lost
+	return &e, nil
 }
 
-func (c *Config) command(ctx context.Context, op operation.Operation, lock, out *os.File) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, op.Command[0], op.Command[1:]...) // #nosec G204 -- the argv that the request was checked for
+func (c *Config) command(ctx context.Context, argv []string, op operation.Operation, lock, out *os.File) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...) // #nosec G204 -- the argv that the request was checked for
 	cmd.Dir = "/"
 	cmd.Env = append(barman.Environment(), operation.Marker+"="+string(op.ID), "PYTHONUNBUFFERED=1")
 	cmd.Stdout, cmd.Stderr = out, out
@@ -70,17 +81,61 @@ func (c *Config) command(ctx context.Context, op operation.Operation, lock, out 
 	return cmd
 }
 
+// way is how a command gets to the machine that Barman works on, and is told to end there.
+type way interface {
+	argv(op operation.Operation) []string
+	prepare(cmd *exec.Cmd) error
+	begin(cmd *exec.Cmd) error // it was started: see to it that it does not outlive this runner unseen
+	over()                     // it ended, or was not started
+	end(ctx context.Context, op operation.Operation, state *os.ProcessState) end
+}
+
+func (c *Config) way(op operation.Operation) (way, error) {
+	host, err := c.Barman.Where(op)
+	if err != nil || !host.Remote() {
+		return &here{}, err
+	}
+	argv, err := host.Run(op.ID, c.StopGrace, op.Command)
+	return &line{host: host, words: argv, grace: c.StopGrace}, err
+}
+
+// here is the way to a Barman of this machine.
+type here struct{ dismiss func() }
+
+func (h *here) argv(op operation.Operation) []string { return op.Command }
+
+func (h *here) prepare(*exec.Cmd) error {
+	h.dismiss = func() {}
+	return nil
+}
+
+func (h *here) begin(cmd *exec.Cmd) (err error) {
+	h.dismiss, err = guard(cmd.Process.Pid)
+	return err
+}
+
+func (h *here) over() { h.dismiss() }
+
+func (h *here) end(_ context.Context, _ operation.Operation, state *os.ProcessState) end {
+	if state.Exited() {
+		return end{code: state.ExitCode()}
+	}
+	return end{signal: state.Sys().(syscall.WaitStatus).Signal()}
+}
+
+// end is how Barman ended.
+type end struct {
+	code   int
+	signal syscall.Signal // that killed it; 0: none
+	broken *breach        // it was not seen to end
+	lost   error          // why the output is not whole
+}
+
 // tolerant keeps Barman going when its output cannot be kept (full disk): a
 // backup is worth more than what it printed.
 type tolerant struct {
 	w    io.Writer
 	lost error // why the output is not whole
-}
-
-// end is how Barman ended.
-type end struct {
-	*os.ProcessState
-	lost error
 }
 
 func (t *tolerant) Write(p []byte) (int, error) {

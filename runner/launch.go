@@ -28,6 +28,7 @@ type Launcher struct {
 	Program string // barback itself, for a host without it
 	Config  string // path of the configuration to hand on; empty: the default
 	Timeout time.Duration
+	Where   func(op operation.Operation) (barman.Host, error)
 	// MaxOutput is the cap of what is kept of Barman's output. It stands in the record, as what was left out
 	// follows from it; a later change of the configuration says nothing of what is on the disk.
 	MaxOutput int64

@@ -19,17 +19,23 @@ import (
 const lookTimeout = time.Minute
 
 // Look is the look at a destination that a runner takes before it starts Barman.
-func (l *Launcher) Look(ctx context.Context, op operation.Operation) error { return inspect(ctx, op) }
+func (l *Launcher) Look(ctx context.Context, op operation.Operation) error {
+	host, err := l.Where(op)
+	if err != nil {
+		return err
+	}
+	return inspect(ctx, host, op)
+}
 
 // inspect makes sure that a restore overwrites nothing that the client did not give up:
 // "barman recover" empties its destination without a word, here and over ssh.
-func inspect(ctx context.Context, op operation.Operation) error {
+func inspect(ctx context.Context, host barman.Host, op operation.Operation) error {
 	t := op.Target
 	if t == nil || t.Overwrite {
 		return nil
 	}
 	for _, dir := range t.Folders() {
-		first, err := firstEntry(ctx, op, dir)
+		first, err := firstEntry(ctx, host, op, dir)
 		if err != nil {
 			return fmt.Errorf("the destination %s could not be looked at, nothing was restored: %w", dir, err)
 		}
@@ -40,11 +46,20 @@ func inspect(ctx context.Context, op operation.Operation) error {
 	return nil
 }
 
-func firstEntry(ctx context.Context, op operation.Operation, dir string) (string, error) {
-	if op.Target.SSH == "" {
+func firstEntry(ctx context.Context, host barman.Host, op operation.Operation, dir string) (string, error) {
+	script := fmt.Sprintf("if test -e %[1]s; then ls -A %[1]s; fi", dir) // the path was checked to mean nothing to shells
+	switch {
+	case op.Target.SSH != "":
+		script = fmt.Sprintf("exec %s '%s'", op.Target.SSH, script)
+	case !host.Remote():
 		return localEntry(dir)
 	}
-	return remoteEntry(ctx, op, dir)
+	if host.Remote() {
+		out, err := host.Shell(lookTimeout, script)
+		first, _, _ := strings.Cut(out, "\n")
+		return first, err
+	}
+	return remoteEntry(ctx, op, script)
 }
 
 func localEntry(dir string) (string, error) {
@@ -64,12 +79,11 @@ func localEntry(dir string) (string, error) {
 }
 
 // remoteEntry asks the target for one name in the destination. The command goes
-// through the shells that Barman's own would go through; the path was checked to mean nothing to them.
-func remoteEntry(ctx context.Context, op operation.Operation, dir string) (string, error) {
+// through the shells that Barman's own would go through.
+func remoteEntry(ctx context.Context, op operation.Operation, script string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	script := fmt.Sprintf("%s 'if test -e %[2]s; then ls -A %[2]s; fi'", op.Target.SSH, dir)
-	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", "exec "+script) // #nosec G204 -- words that barman.checkSSH let through, or the administrator allowed
+	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", script) // #nosec G204 -- words that barman.checkSSH let through, or the administrator allowed
 	cmd.Dir = "/"
 	cmd.Env = append(barman.Environment(), operation.Marker+"="+string(op.ID))
 	cmd.WaitDelay = time.Second

@@ -52,7 +52,9 @@ func (c *Config) sample(op operation.Operation, before map[string]string, done <
 type meter interface{ measure() (done, total int64) }
 
 func (c *Config) meter(op operation.Operation, before map[string]string) meter {
-	switch {
+	switch host, err := c.Barman.Where(op); {
+	case err != nil || host.Remote():
+		return nil // the disk is not here
 	case op.Type == "backup":
 		return &backupMeter{c: c, op: op, before: before}
 	case op.Target != nil:

@@ -14,7 +14,8 @@
 //  4. The runner waits for a slot ([runner] max_parallel); then state running.
 //  5. Where it restores to is looked at: Barman empties a folder without asking.
 //     Then Barman runs as its child, with the alive lock inherited, the marker in its
-//     environment, and a guard beside it that sends it SIGINT should the runner die.
+//     environment, and a guard beside it that sends it SIGINT should the runner die. A Barman on another
+//     host runs as the child of a shell there (runner/barman/host.sh), which ends it with the connection.
 //  6. What Barman prints goes to output.log as it comes.
 //  7. Barman ends: what it left running is ended, and the final state is recorded.
 //  8. The runner ends, and with it the alive lock is free.
@@ -34,8 +35,9 @@ import (
 	"barback/runner/operation"
 )
 
-// catalog tells which backups a server has, and what a command told that only reads.
-type catalog interface {
+// client is the Barman of an operation: it tells where it works, which backups a server has, and what a command told that only reads.
+type client interface {
+	Where(op operation.Operation) (barman.Host, error)
 	Backups(server string) ([]barman.Backup, error)
 	Read(k barman.Kind, server string, printed []byte) (json.RawMessage, error)
 }
@@ -44,7 +46,7 @@ type catalog interface {
 type Config struct {
 	Store       *operation.Store
 	Log         logrus.FieldLogger
-	Barman      catalog
+	Barman      client
 	MaxParallel int           // operations at work at once on this host
 	StopGrace   time.Duration // for Barman's own clean-up, before it is killed
 }

@@ -52,7 +52,7 @@ func TestJudgeEnd(t *testing.T) {
 		{"a wrapper tells of a signal by its exit code", "exit 137", nil, operation.Failed, 137, "Barman failed", "137"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			got := judgeEnd(ended(t, tc.script), tc.cause)
+			got := judgeEnd((&here{}).end(t.Context(), operation.Operation{}, ended(t, tc.script)), tc.cause)
 			exit := -1
 			if got.exit != nil {
 				exit = *got.exit
@@ -93,7 +93,7 @@ func TestOutcomeKeepsTheBackupOfThePlan(t *testing.T) {
 // look runs the look at a destination on an operation's target.
 func look(t testing.TB, target *operation.Target) error {
 	t.Helper()
-	return inspect(t.Context(), operation.Operation{ID: "20260102T030405-0az9kx", Target: target})
+	return inspect(t.Context(), barman.Host{}, operation.Operation{ID: "20260102T030405-0az9kx", Target: target})
 }
 
 func TestLookAtALocalDestination(t *testing.T) {
@@ -188,7 +188,7 @@ func TestLookOverSSH(t *testing.T) {
 		}
 		op := operation.Operation{ID: "20260102T030405-0az9kx", Target: &operation.Target{Directory: dir, SSH: fakeSSH(t, "echo $"+operation.Marker+" > "+seen+"; exec sleep 300") + " x"}}
 		done := make(chan error, 1)
-		go func() { done <- inspect(ctx, op) }()
+		go func() { done <- inspect(ctx, barman.Host{}, op) }()
 		got, err := os.ReadFile(seen)
 		if err != nil || string(got) != string(op.ID)+"\n" {
 			t.Errorf("the marker is %q, %v, want %s", got, err, op.ID)
@@ -374,6 +374,7 @@ func TestAFullDiskDoesNotStopBarman(t *testing.T) {
 // fakeCatalog is what a server has.
 type fakeCatalog []string
 
+func (c fakeCatalog) Where(operation.Operation) (barman.Host, error) { return barman.Host{}, nil }
 func (c fakeCatalog) Read(barman.Kind, string, []byte) (json.RawMessage, error) {
 	return nil, errors.New("nothing was told")
 }

@@ -74,10 +74,11 @@ type outcome struct {
 	failure *operation.Failure
 	result  operation.Result // the backup that was made, if any
 	lost    bool             // not all that Barman printed could be kept
+	unseen  bool             // nobody knows whether Barman still works
 }
 
 func (o outcome) apply(op *operation.Operation) {
-	op.ExitCode, op.Error, op.OutputLost = o.exit, o.failure, o.lost
+	op.ExitCode, op.Error, op.OutputLost, op.Unseen = o.exit, o.failure, o.lost, o.unseen
 	if o.result.BackupID != "" || o.result.Report != nil {
 		op.Result = o.result
 	}
@@ -138,7 +139,11 @@ func (c *Config) perform(ctx context.Context, task *Task, log logrus.FieldLogger
 	if op.State.Final() {
 		return outcome{state: op.State}, nil // somebody ended it while it waited
 	}
-	if err := inspect(ctx, op); ctx.Err() != nil {
+	host, err := c.Barman.Where(op)
+	if err != nil {
+		return outcome{}, err
+	}
+	if err := inspect(ctx, host, op); ctx.Err() != nil {
 		return stopped(ctx), nil //nolint:nilerr // the context's cause is the outcome
 	} else if err != nil {
 		return outcome{state: operation.Failed, failure: &operation.Failure{Title: "Destination refused", Detail: err.Error()}}, nil //nolint:nilerr // it is the outcome
@@ -148,7 +153,7 @@ func (c *Config) perform(ctx context.Context, task *Task, log logrus.FieldLogger
 	if err != nil {
 		return outcome{}, err
 	}
-	out := judgeEnd(state.ProcessState, context.Cause(ctx))
+	out := judgeEnd(*state, context.Cause(ctx))
 	if op.Type == "config_update" && out.failure != nil {
 		out.failure.Detail += "; changes that Barman could not make it keeps in cfg_changes.queue in its home, and makes them with the next config_update"
 	}
@@ -224,19 +229,18 @@ func (c *Config) predecessors(ctx context.Context, op operation.Operation) error
 
 // judgeEnd decides what Barman's end means. Only exit code 0 is a success, also
 // when somebody wanted to stop it too late.
-func judgeEnd(end *os.ProcessState, cause error) outcome {
-	if end.Success() {
-		zero := 0
-		return outcome{state: operation.Succeeded, exit: &zero}
-	}
+func judgeEnd(e end, cause error) outcome {
 	out := outcome{state: operation.Failed}
-	if end.Exited() {
-		code := end.ExitCode()
-		out.exit = &code
-		out.failure = &operation.Failure{Title: "Barman failed", Detail: fmt.Sprintf("barman ended with exit code %d; its output says why", code)}
-	} else {
-		name := unix.SignalName(end.Sys().(syscall.WaitStatus).Signal())
-		out.failure = &operation.Failure{Title: "Barman was killed", Detail: "barman was ended by " + name + " from outside; what it had started was ended"}
+	switch {
+	case e.broken != nil:
+		return e.broken.judge(cause)
+	case e.signal != 0:
+		out.failure = &operation.Failure{Title: "Barman was killed", Detail: "barman was ended by " + unix.SignalName(e.signal) + " from outside; what it had started was ended"}
+	case e.code == 0:
+		return outcome{state: operation.Succeeded, exit: &e.code}
+	default:
+		out.exit = &e.code
+		out.failure = &operation.Failure{Title: "Barman failed", Detail: fmt.Sprintf("barman ended with exit code %d; its output says why", e.code)}
 	}
 	if cause != nil {
 		out.state = operation.Interrupted // "canceled" if that stands in the record

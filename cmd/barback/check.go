@@ -6,6 +6,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/BurntSushi/toml"
 
@@ -16,19 +18,12 @@ import (
 // checks looks at what barback needs: the same findings for "config check" and for
 // GET /status?deep=1.
 func checks(c config) []handler.Check {
-	return []handler.Check{
+	return slices.Concat([]handler.Check{
 		check("state directory", func() (string, error) {
 			_, err := operation.Open(c.StateDir)
 			return c.StateDir + " is writable", err
 		}),
-		check("barman", func() (string, error) {
-			v, err := c.barman().Version()
-			return "version " + v, err
-		}),
-		check("barman's configuration", func() (string, error) {
-			servers, err := c.barman().Servers()
-			return fmt.Sprintf("%d servers", len(servers)), err
-		}),
+	}, barmanChecks(c), []handler.Check{
 		check("identities", func() (string, error) {
 			keeper := c.auth()
 			users, err := keeper.Users.All()
@@ -65,7 +60,29 @@ func checks(c config) []handler.Check {
 			}
 			return c.Runner.Socket, err
 		}),
+	})
+}
+
+// barmanChecks looks at each Barman host.
+func barmanChecks(c config) []handler.Check {
+	var list []handler.Check
+	for _, client := range c.barman().Clients {
+		at := ""
+		if client.Host.Name != "" {
+			at = " on " + client.Host.Name
+		}
+		list = append(list, check("barman"+at, func() (string, error) {
+			v, err := client.Version()
+			if err == nil && client.Host.Remote() {
+				v += ", over " + strings.Join(client.Host.SSH, " ")
+			}
+			return "version " + v, err
+		}), check("barman's configuration"+at, func() (string, error) {
+			servers, err := client.Servers()
+			return fmt.Sprintf("%d servers", len(servers)), err
+		}))
 	}
+	return list
 }
 
 func check(name string, look func() (string, error)) handler.Check {

@@ -38,9 +38,11 @@ type config struct {
 	Barman      struct {
 		Command       string   `toml:"command"`
 		Config        string   `toml:"config"`
+		SSH           string   `toml:"ssh"`
 		Timeout       duration `toml:"timeout"`
 		Deadline      duration `toml:"deadline"`
 		MaskPasswords bool     `toml:"mask_passwords"`
+		Hosts         []host   `toml:"host"`
 	} `toml:"barman"`
 	Runner struct {
 		Socket        string   `toml:"socket"`
@@ -230,6 +232,9 @@ func (c *config) check() error {
 	if err := c.Auth.Peers.Check(); err != nil {
 		return fmt.Errorf("auth.peers: %w", err)
 	}
+	if err := c.checkHosts(); err != nil {
+		return err
+	}
 	_, err := logLevel(c.LogLevel)
 	return err
 }
@@ -238,7 +243,7 @@ func (c *config) check() error {
 func (c *config) store() (*operation.Store, error) {
 	store, err := operation.Open(c.StateDir)
 	if err == nil {
-		store.MaxOpen = c.Runner.MaxOpen
+		store.MaxOpen, store.Elsewhere = c.Runner.MaxOpen, c.barman().Elsewhere
 	}
 	return store, err
 }

@@ -27,7 +27,7 @@ func importPeer(c *call) error {
 		return err
 	}
 	if *from == "" {
-		if *from, err = cfg.barman().Home(); err != nil {
+		if *from, err = cfg.barman().Clients[0].Home(); err != nil {
 			return err
 		}
 	}

@@ -18,7 +18,7 @@ import (
 
 // opList is "barback op list".
 func opList(c *call) error {
-	server := c.flags.String("server", "", "only of this `server`")
+	server := c.flags.String("server", "", "only of this `server`, HOST:NAME where there are several Barman hosts")
 	all := c.flags.Bool("all", false, "finished ones, too")
 	limit := c.flags.Int("limit", 0, "the newest `n` alone")
 	store, _, err := c.store(0, 0)

@@ -12,7 +12,7 @@ import (
 
 // opStart is "barback op start": the same checks as a POST, from the command line.
 func opStart(c *call) error {
-	server := c.flags.String("server", "", "the `server`; none for an operation of the whole instance")
+	server := c.flags.String("server", "", "the `server`, HOST:NAME where there are several Barman hosts; none for an operation of the whole instance")
 	wait := c.flags.Bool("wait", false, "wait for the end, and end as the operation does")
 	store, cfg, err := c.store(1, -1)
 	if err != nil {
@@ -31,7 +31,11 @@ func opStart(c *call) error {
 			strings.Join(barman.Names(false), ", "), strings.Join(barman.Names(true), ", ")))
 	}
 	if *server != "" {
-		if _, err := cfg.barman().Server(*server); err != nil {
+		fleet := cfg.barman()
+		if *server, err = fleet.Canonical(*server, func(string) bool { return true }); err != nil {
+			return err
+		}
+		if _, err := fleet.Server(*server); err != nil {
 			return err
 		}
 	}

@@ -13,7 +13,6 @@ import (
 
 	"barback/runner"
 	"barback/runner/barman"
-	"barback/runner/operation"
 )
 
 // runOperation is "barback run": the runner of one operation. The launcher's
@@ -38,7 +37,7 @@ func runOperation(c *call) error {
 	if len(c.args) == 1 && c.args[0] != string(task.ID) {
 		return fmt.Errorf("operation %s was sent, not %s", task.ID, c.args[0])
 	}
-	store, err := operation.Open(cfg.StateDir)
+	store, err := cfg.store()
 	if err != nil {
 		return err
 	}
@@ -48,11 +47,13 @@ func runOperation(c *call) error {
 			return fmt.Errorf("setsid: %w", err)
 		}
 	}
-	client := cfg.barman()
+	fleet := cfg.barman()
 	if op, err := store.Load(task.ID); err == nil {
-		client.Config = cmp.Or(barman.ConfigOf(op.Command), client.Config)
+		if client, err := fleet.On(op.Host); err == nil {
+			client.Config = cmp.Or(barman.ConfigOf(op.Command), client.Config)
+		}
 	}
-	r := runner.Config{Store: store, Barman: client, Log: newLog(c.stderr, cfg.LogLevel), MaxParallel: cfg.Runner.MaxParallel, StopGrace: time.Duration(cfg.Runner.StopGrace)}
+	r := runner.Config{Store: store, Barman: fleet, Log: newLog(c.stderr, cfg.LogLevel), MaxParallel: cfg.Runner.MaxParallel, StopGrace: time.Duration(cfg.Runner.StopGrace)}
 	return r.Run(task)
 }
 
@@ -88,7 +89,7 @@ func finish(c *call) error {
 	if err != nil {
 		return err
 	}
-	store, err := operation.Open(cfg.StateDir)
+	store, err := cfg.store()
 	if err != nil {
 		return err
 	}

@@ -21,7 +21,6 @@ import (
 	"barback/handler/barmanapi"
 	"barback/handler/gateway"
 	"barback/runner"
-	"barback/runner/barman"
 	"barback/runner/operation"
 )
 
@@ -114,17 +113,6 @@ func (h *healing) handler() http.Handler {
 	return built
 }
 
-func (c *config) barman() *barman.Client {
-	policy := barman.Policy{
-		AllowedDestinations: c.Restore.AllowedDestinations, AllowRawSSHCommand: c.Restore.AllowRawSSHCommand, Forbidden: []string{c.StateDir},
-		TargetsOnly: c.Restore.TargetsOnly, Targets: map[string]barman.Target{}, ConfigOptions: c.ConfigUpdate.AllowedOptions,
-	}
-	for name, t := range c.Targets {
-		policy.Targets[name] = barman.Target{SSH: t.SSH, Destinations: t.AllowedDestinations}
-	}
-	return &barman.Client{Command: c.Barman.Command, Config: c.Barman.Config, Cache: c.StateDir, Timeout: time.Duration(c.Barman.Timeout), Policy: policy}
-}
-
 func (c *config) auth() *auth.Keeper {
 	keeper := auth.New(c.StateDir, c.Auth.Peers)
 	keeper.Proxy, keeper.MD5 = c.ProxyUser, c.Auth.MD5
@@ -159,7 +147,7 @@ func (c *config) launcher(store *operation.Store) *runner.Launcher {
 	if err != nil {
 		program = "/usr/bin/barback"
 	}
-	return &runner.Launcher{Store: store, Socket: c.Runner.Socket, Program: program, Config: c.path, Timeout: time.Duration(c.Runner.LaunchTimeout), MaxOutput: int64(c.Runner.MaxOutput)}
+	return &runner.Launcher{Store: store, Socket: c.Runner.Socket, Program: program, Config: c.path, Timeout: time.Duration(c.Runner.LaunchTimeout), MaxOutput: int64(c.Runner.MaxOutput), Where: c.barman().Where}
 }
 
 // status prints OK if a barback answers, as pg-backup-api's verb does.

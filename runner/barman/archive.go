@@ -101,6 +101,9 @@ const defaultSegment = 16 << 20
 
 // WALs tells of a server's archive.
 func (c *Client) WALs(server string) (Archive, error) {
+	if c.Host.Remote() {
+		return Archive{}, &ElsewhereError{"Barman's list of WAL files"}
+	}
 	cfg, err := c.load()
 	if err != nil {
 		return Archive{}, err

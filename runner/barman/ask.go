@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"runtime"
 	"slices"
@@ -45,10 +46,11 @@ type Answer struct {
 
 // AskError says that Barman was asked and gave no answer.
 type AskError struct {
-	Detail  string `json:"detail"`
-	Timeout bool   `json:"timeout"`
-	exit    int    // code; 0: it is not that
-	stderr  string // the end of it
+	Detail    string `json:"detail"`
+	Timeout   bool   `json:"timeout"`
+	Unreached bool   `json:"unreached,omitempty"` // it was not: see [HostError]
+	exit      int    // code; 0: it is not that
+	stderr    string // the end of it
 }
 
 func (e *AskError) Error() string { return e.Detail }
@@ -66,12 +68,16 @@ func (c *Client) answer(q Question, argv []string) (answer, error) {
 		clean = func(s string) string { return s }
 	}
 	var a answer
-	out, err := output(c.timeout(q), argv)
+	out, err := c.Host.output(c.timeout(q), argv)
 	if failed, ok := errors.AsType[*AskError](err); ok && failed.exit == 1 && q.Judges && judged(out, q.Subject) {
 		err = nil
 	}
 	if err == nil {
 		a.body, err = q.object(clean, out)
+	}
+	if e, ok := errors.AsType[*HostError](err); ok {
+		a.Error = &AskError{Detail: clean(e.Error()), Timeout: e.Timeout, Unreached: true}
+		err = nil
 	}
 	failed, ok := errors.AsType[*AskError](err)
 	if err != nil && !ok {
@@ -128,34 +134,68 @@ func complaint(out, stderr []byte) string {
 	return strings.ToValidUTF8(cmp.Or(text, strings.TrimSpace(string(stderr)), "it did not say why"), "")
 }
 
-// output runs a command that only reads and returns what it printed, also when it fails. At the end of its time it is
-// killed with all that it started, and the kernel kills it when this process dies: an answer that
+// output runs a command that only reads on the host and returns what it printed, also when it fails. At the end of its time it is
+// killed with all that it started, as it is when this process dies: an answer that
 // nobody waits for is worth nothing. An error that is no [AskError] means that it was not started.
-func output(timeout time.Duration, argv []string) ([]byte, error) {
+func (h Host) output(timeout time.Duration, argv []string) ([]byte, error) {
+	if h.Remote() {
+		return h.outputThere(timeout, argv)
+	}
+	p, err := execute(timeout, argv, nil)
+	switch {
+	case err != nil:
+		return nil, err
+	case p.err != nil:
+		return p.out.buf.Bytes(), p.failure(timeout)
+	}
+	return p.out.buf.Bytes(), nil
+}
+
+// ended is a process that came to its end.
+type ended struct {
+	out    *head
+	stderr *tail
+	late   bool // it was killed for its time
+	code   int
+	err    error
+}
+
+// execute runs a command of this machine. The kernel kills it when this process dies.
+func execute(timeout time.Duration, argv []string, stdin *os.File) (*ended, error) {
 	runtime.LockOSThread() // the kernel's signal comes when the thread dies that started the command
 	defer runtime.UnlockOSThread()
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...) // #nosec G204 G702 -- the configured program, and words of ours
 	cmd.Dir, cmd.Env = "/", Environment()
+	if stdin != nil {
+		cmd.Stdin = stdin
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second // a daemon that it started may hold the pipe for ever
-	out, stderr := &head{full: cancel}, &tail{}
-	cmd.Stdout, cmd.Stderr = out, stderr
+	p := &ended{out: &head{full: cancel}, stderr: &tail{}}
+	cmd.Stdout, cmd.Stderr = p.out, p.stderr
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	err := cmd.Wait()
-	switch {
-	case err == nil, errors.Is(err, exec.ErrWaitDelay):
-		return out.buf.Bytes(), nil
-	case out.over:
-		return nil, &AskError{Detail: fmt.Sprintf("printed more than %d bytes", maxAnswer)}
-	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return nil, &AskError{Detail: fmt.Sprintf("did not end within %v", timeout), Timeout: true}
+	if p.err = cmd.Wait(); errors.Is(p.err, exec.ErrWaitDelay) {
+		p.err = nil
 	}
-	return out.buf.Bytes(), &AskError{Detail: fmt.Sprintf("failed: %v: %s", err, complaint(out.buf.Bytes(), stderr.lines())), exit: cmd.ProcessState.ExitCode(), stderr: strings.TrimSpace(strings.ToValidUTF8(string(stderr.lines()), ""))}
+	p.late = p.err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded)
+	p.code = cmd.ProcessState.ExitCode()
+	return p, nil
+}
+
+// failure says why there is no answer.
+func (p *ended) failure(timeout time.Duration) error {
+	switch {
+	case p.out.over:
+		return &AskError{Detail: fmt.Sprintf("printed more than %d bytes", maxAnswer)}
+	case p.late:
+		return &AskError{Detail: fmt.Sprintf("did not end within %v", timeout), Timeout: true}
+	}
+	return &AskError{Detail: fmt.Sprintf("failed: %v: %s", p.err, complaint(p.out.buf.Bytes(), p.stderr.lines())), exit: p.code, stderr: strings.TrimSpace(strings.ToValidUTF8(string(p.stderr.lines()), ""))}
 }
 
 // head keeps what is written to it, up to maxAnswer; then it says so.

@@ -18,6 +18,7 @@ type Backup struct {
 	ID      string
 	Name    string
 	Status  string // DONE, WAITING_FOR_WALS, FAILED, STARTED, EMPTY, SYNCING; or DAMAGED, which is no word of Barman's
+	Kind    string // what Barman itself calls its type, where that is all that is known
 	Mode    string
 	Parent  string
 	EndTime time.Time
@@ -40,7 +41,7 @@ type Tablespace struct {
 func (b Backup) Type() string {
 	switch {
 	case b.Mode == "":
-		return ""
+		return b.Kind
 	case strings.HasPrefix(b.Mode, "snapshot"):
 		return "snapshot"
 	case strings.HasPrefix(b.Mode, "rsync"):
@@ -60,11 +61,22 @@ var backupID = regexp.MustCompile(`^\d{8}T\d{6}$`)
 // a backup's facts in base/ID/backup.info, later ones in meta/ID-backup.info; a catalog
 // that was upgraded holds both kinds.
 func (c *Client) Backups(server string) ([]Backup, error) {
+	if c.Host.Remote() {
+		return backupsOf(c.catalogThere(server))
+	}
 	cfg, err := c.load()
 	if err != nil {
 		return nil, err
 	}
 	return cfg.backups(server)
+}
+
+func backupsOf(list []Entry, err error) ([]Backup, error) {
+	backups := make([]Backup, len(list))
+	for i, e := range list {
+		backups[i] = e.Backup
+	}
+	return backups, err
 }
 
 func (c *config) backups(server string) ([]Backup, error) {
@@ -109,6 +121,10 @@ func (c *config) backups(server string) ([]Backup, error) {
 
 // Backup finds the backup that a client means: an ID, one of Barman's words, or a name.
 func (c *Client) Backup(server, id string) (Backup, error) {
+	if c.Host.Remote() {
+		e, err := c.entryThere(server, id)
+		return e.Backup, err
+	}
 	list, err := c.Backups(server)
 	if err != nil {
 		return Backup{}, err
@@ -144,7 +160,7 @@ func pick(list []Backup, id string) (Backup, bool) {
 	case "last-failed":
 		return first(newest, func(b Backup) bool { return b.Status == "FAILED" })
 	case "latest-full", "last-full":
-		return first(newest, func(b Backup) bool { return b.usable() && b.Parent == "" })
+		return first(newest, func(b Backup) bool { return b.usable() && b.Parent == "" && b.Kind != "incremental" })
 	}
 	if b, ok := first(list, func(b Backup) bool { return b.ID == id }); ok {
 		return b, true

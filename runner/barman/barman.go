@@ -1,5 +1,5 @@
 // Package barman speaks to Barman: it reads Barman's configuration and catalog
-// files, checks what a client asks for, and builds the argument vector of the command
+// files, or has it tell them where ssh leads to it, checks what a client asks for, and builds the argument vector of the command
 // that does it. What it starts itself only reads (Client.Ask, Client.Version); operations
 // are started by the runner. No value ever reaches a shell of ours, and none that
 // could be taken for an option gets past its check.
@@ -18,15 +18,19 @@ import (
 
 // Client is one installed Barman.
 type Client struct {
+	Host    Host
 	Command string        // name or path of the barman program
-	Config  string        // path of barman.conf; empty: as Barman finds it
+	Config  string        // path of barman.conf, on its host; empty: as Barman finds it
 	Cache   string        // directory for what starting Barman told us; empty: none
 	Timeout time.Duration // for one run of Barman that a request waits for; 0: a minute
 	Policy  Policy
 }
 
-// Find is the path of the barman program.
+// Find is the path of the barman program; on another host its shell will find it.
 func (c *Client) Find() (string, error) {
+	if c.Host.Remote() {
+		return c.Command, nil
+	}
 	path, err := exec.LookPath(c.Command)
 	if err != nil {
 		return "", &MissingError{c.Command, err}
@@ -52,11 +56,17 @@ func (c *Client) argv(args ...string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	conf, err := c.configPath()
-	if err != nil {
-		return nil, err
+	conf := c.Config
+	if !c.Host.Remote() {
+		if conf, err = c.configPath(); err != nil {
+			return nil, err
+		}
 	}
-	return append([]string{path, "-c", conf}, args...), nil
+	command := []string{path}
+	if conf != "" {
+		command = append(command, "-c", conf)
+	}
+	return append(command, args...), nil
 }
 
 // ConfigOf is the configuration that a command of ours names. The runner goes by it: where systemd starts

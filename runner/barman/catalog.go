@@ -23,20 +23,49 @@ type Entry struct {
 	Later     WALs     // after its end, up to the end of the next one
 	LastWAL   string   // the newest of both
 	Abandoned bool     // it is STARTED, and nobody works on it
-	Retention string   // what the retention policy says of it, in Barman's words; empty: nothing, or there is none
+	Told      bool     // Barman told of it, on another host: nobody knows whether it is abandoned
+	Partial   bool     // it did so in a list, which leaves much out
+	began     time.Time
+	Retention string // what the retention policy says of it, in Barman's words; empty: nothing, or there is none
 }
+
+// Began is when it was begun, to the second where that has to do; zero if it is not known.
+func (e Entry) Began() time.Time {
+	if e.Info != nil && !e.BeginTime.IsZero() {
+		return e.BeginTime
+	}
+	return e.began
+}
+
+// Open reports whether it was begun and has no end.
+func (e Entry) Open() bool { return e.Status == "STARTED" || e.Status == "EMPTY" }
 
 // Usable reports whether Barman can restore from it.
 func (e Entry) Usable() bool { return e.usable() }
 
 // WALs are files of the archive.
 type WALs struct {
-	Files int64 `json:"files"`
+	Files int64 `json:"files"` // -1: nobody says
 	Bytes int64 `json:"bytes"`
 }
 
-// Catalog is the whole catalog of a server, oldest first.
+// Entry is the backup that a client means, as Client.Backup has it.
+func (c *Client) Entry(server, id string) (Entry, error) {
+	if c.Host.Remote() {
+		return c.entryThere(server, id)
+	}
+	list, err := c.Catalog(server)
+	if err != nil {
+		return Entry{}, err
+	}
+	return Pick(list, server, id)
+}
+
+// Catalog is the whole catalog of a server, oldest first. A Barman on another host does not tell all of it.
 func (c *Client) Catalog(server string) ([]Entry, error) {
+	if c.Host.Remote() {
+		return c.catalogThere(server)
+	}
 	cfg, err := c.load()
 	if err != nil {
 		return nil, err
@@ -85,10 +114,7 @@ func (c *Client) Catalog(server string) ([]Entry, error) {
 
 // Pick finds what a client means, as Client.Backup does.
 func Pick(list []Entry, server, id string) (Entry, error) {
-	backups := make([]Backup, len(list))
-	for i, e := range list {
-		backups[i] = e.Backup
-	}
+	backups, _ := backupsOf(list, nil)
 	b, ok := pick(backups, id)
 	if !ok {
 		return Entry{}, &UnknownError{What: "backup", Name: id, Server: server}

@@ -20,6 +20,9 @@ func (ch Change) member() string { return token(ch.Section + "." + ch.Option) }
 
 // Sections is the configuration as Barman reads it, of all of its files: options by section.
 func (c *Client) Sections() (map[string]map[string]string, error) {
+	if c.Host.Remote() {
+		return nil, &ElsewhereError{"Barman's configuration"}
+	}
 	cfg, err := c.load()
 	if err != nil {
 		return nil, err
@@ -38,6 +41,9 @@ func (c *Client) Sections() (map[string]map[string]string, error) {
 // counts: in the last of the files that set it, else in the last one that has its section. Barman looks
 // at a copy first; what it does not take is not written.
 func (c *Client) Change(changes []Change, now time.Time) (warnings []string, err error) {
+	if c.Host.Remote() {
+		return nil, &ElsewhereError{"Barman's configuration"}
+	}
 	if err := c.checkChanges(changes); err != nil {
 		return nil, err
 	}

@@ -32,10 +32,14 @@ type config struct {
 	global  section
 	servers map[string]section
 	models  map[string]section
+	there   bool // Barman told it, on another host
 }
 
 // load reads the configuration. It is read anew each time: it is small, and may change at any moment.
 func (c *Client) load() (*config, error) {
+	if c.Host.Remote() {
+		return c.loadThere()
+	}
 	main, err := c.configPath()
 	if err != nil {
 		return nil, err
@@ -140,6 +144,18 @@ func (c *config) directory(server string) string {
 		return d
 	}
 	return filepath.Join(c.global["barman_home"], server)
+}
+
+// trees lists the folders on the Barman host that no restore may touch.
+func (c *Client) trees() ([]string, error) {
+	if c.Host.Remote() {
+		return c.treesThere() // what the policy forbids is on this host
+	}
+	cfg, err := c.load()
+	if err != nil {
+		return nil, err
+	}
+	return append(cfg.trees(), c.Policy.Forbidden...), nil
 }
 
 // trees lists the folders that are Barman's own.

@@ -1,9 +1,9 @@
 package barman
 
 import (
-	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"barback/runner/operation"
@@ -104,14 +104,18 @@ func (c *Client) checkDestination(member, dest string, allowed []string) error {
 		return invalid("A value is not allowed", member, "must be an absolute path without . and .. and double slashes")
 	}
 	dest = filepath.Clean(dest)
-	cfg, err := c.load()
+	trees, err := c.trees()
 	if err != nil {
 		return err
 	}
-	real := resolved(dest) // on another host links may lead elsewhere: there the words have to do
-	for _, tree := range append(cfg.trees(), c.Policy.Forbidden...) {
+	spots, err := c.survey(slices.Concat([]string{dest}, trees, c.Policy.AllowedDestinations, allowed)...)
+	if err != nil {
+		return err
+	}
+	real := spots[dest].real // on the host that a restore over ssh goes to links may lead elsewhere: there the words have to do
+	for _, tree := range trees {
 		for _, d := range []string{dest, real} {
-			if t := resolved(tree); within(d, tree) || within(tree, d) || within(d, t) || within(t, d) {
+			if t := spots[tree].real; within(d, tree) || within(tree, d) || within(d, t) || within(t, d) {
 				return refused(member, "%s is Barman's or barback's own: a restore there would destroy it", tree)
 			}
 		}
@@ -124,34 +128,11 @@ func (c *Client) checkDestination(member, dest string, allowed []string) error {
 		return nil
 	}
 	for _, dir := range allowed {
-		if within(dest, dir) && within(real, resolved(dir)) {
+		if within(dest, dir) && within(real, spots[dir].real) {
 			return nil
 		}
 	}
 	return refused(member, "is outside allowed_destinations of %s in the configuration", setting)
-}
-
-// resolved follows the symbolic links in the part of path that exists.
-func resolved(path string) string {
-	path = filepath.Clean(path)
-	for dir, rest := path, ""; ; dir, rest = filepath.Dir(dir), filepath.Join(filepath.Base(dir), rest) {
-		if real, err := filepath.EvalSymlinks(dir); err == nil {
-			return filepath.Join(real, rest)
-		}
-		if dir == "/" || dir == "." {
-			return path
-		}
-	}
-}
-
-// existing is the part of path that exists.
-func existing(path string) string {
-	for {
-		if _, err := os.Stat(path); err == nil || path == "/" {
-			return path
-		}
-		path = filepath.Dir(path)
-	}
 }
 
 // within reports whether path is dir or lies below it.

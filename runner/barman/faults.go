@@ -14,6 +14,12 @@ var methods = []string{"rsync", "postgres", "local-rsync", "snapshot", "local-to
 // faults are what is wrong with the configuration of a server, so that Barman disables it. What Barman finds out only
 // from PostgreSQL, or from a cloud, is not among them: its check tells.
 func (c *config) faults(name string) (list []string) {
+	if c.there {
+		if truth(c.servers[name]["disabled"], false) {
+			list = append(list, "Barman disables it for what its configuration says; barman list-servers on its host, and Barman's log, say more")
+		}
+		return list
+	}
 	note := func(wrong bool, format string, args ...any) {
 		if wrong {
 			list = append(list, fmt.Sprintf(format, args...))

@@ -84,3 +84,6 @@ func backupInfo(status string, more ...string) string {
 	lines := append([]string{"backup_label=None", "begin_time=2026-11-21 20:51:50.359746+00:00", "error=None", "mode=postgres", "size=1", "status=" + status, "tablespaces=None", "version=150018"}, more...)
 	return strings.Join(lines, "\n") + "\n"
 }
+
+// askVersion is the version of a program.
+func askVersion(path string) (string, error) { return (&Client{Command: path}).Version() }

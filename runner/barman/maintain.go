@@ -1,7 +1,6 @@
 package barman
 
 import (
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -81,11 +80,7 @@ func (c *Client) ofBackup(r Request) (Entry, Plan, error) {
 	if !ok {
 		return Entry{}, Plan{}, invalid(notMet, "backup_id", "is missing")
 	}
-	list, err := c.Catalog(r.Server)
-	if err != nil {
-		return Entry{}, Plan{}, err
-	}
-	b, err := Pick(list, r.Server, id)
+	b, err := c.Entry(r.Server, id)
 	return b, Plan{Command: []string{r.Server, b.ID}, BackupID: b.ID, Uses: []string{b.ID}}, err
 }
 
@@ -94,7 +89,9 @@ func planVerify(c *Client, _ Kind, r Request) (Plan, error) {
 	b, plan, err := c.ofBackup(r)
 	if err == nil {
 		plan.usable("backup_id", b.Backup)
-		plan.check("manifest", "backup_id", hasManifest(b), "backup %s %s", b.ID, either(hasManifest(b), "has a manifest to be verified by", "has no manifest to be verified by: generate_manifest makes one"))
+		var has bool
+		has, err = c.hasManifest(b)
+		plan.check("manifest", "backup_id", has, "backup %s %s", b.ID, either(has, "has a manifest to be verified by", "has no manifest to be verified by: generate_manifest makes one"))
 	}
 	return plan, err
 }
@@ -104,14 +101,17 @@ func planManifest(c *Client, _ Kind, r Request) (Plan, error) {
 	b, plan, err := c.ofBackup(r)
 	if err == nil {
 		plan.usable("backup_id", b.Backup)
-		plan.check("manifest", "backup_id", !hasManifest(b), "backup %s %s", b.ID, either(hasManifest(b), "has a manifest already", "has no manifest yet"))
+		var has bool
+		has, err = c.hasManifest(b)
+		plan.check("manifest", "backup_id", !has, "backup %s %s", b.ID, either(has, "has a manifest already", "has no manifest yet"))
 	}
 	return plan, err
 }
 
-func hasManifest(b Entry) bool {
-	_, err := os.Stat(filepath.Join(b.Data, "backup_manifest"))
-	return err == nil
+func (c *Client) hasManifest(b Entry) (bool, error) {
+	path := filepath.Join(b.Data, "backup_manifest")
+	spots, err := c.survey(path)
+	return spots[path].there, err
 }
 
 // planKeep builds "barman keep".
@@ -149,7 +149,7 @@ func planDelete(c *Client, _ Kind, r Request) (Plan, error) {
 	if _, err := r.get("incrementals", &all); err != nil {
 		return Plan{}, err
 	}
-	cfg, err := c.load()
+	cfg, err := c.settled(r.Server)
 	if err != nil {
 		return Plan{}, err
 	}

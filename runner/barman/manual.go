@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -131,7 +129,7 @@ func (c *Client) learn(enough func(learned) bool, read func(learned) (learned, e
 
 // names asks for the names of all commands.
 func (c *Client) names(k learned) (manual.Commands, error) {
-	out, err := c.help(k)
+	out, err := c.help()
 	if err != nil {
 		return nil, err
 	}
@@ -169,7 +167,7 @@ func (c *Client) readAll(k learned) (learned, error) {
 
 // describe asks for the help of one command.
 func (c *Client) describe(k learned, command *manual.Command) error {
-	out, err := c.help(k, command.Name)
+	out, err := c.help(command.Name)
 	if err == nil {
 		if err = command.Describe(string(out)); err != nil {
 			err = &BrokenError{fmt.Errorf("%s %s --help %w", k.Of.Path, command.Name, err)}
@@ -178,16 +176,15 @@ func (c *Client) describe(k learned, command *manual.Command) error {
 	return err
 }
 
-func (c *Client) help(k learned, command ...string) ([]byte, error) {
-	argv := slices.Concat([]string{k.Of.Path}, command, []string{"--help"})
-	out, err := output(versionTimeout, argv)
+func (c *Client) help(command ...string) ([]byte, error) {
+	out, err := c.run(versionTimeout, append(command, "--help")...)
 	if err != nil {
-		return nil, &BrokenError{fmt.Errorf("%s %w", strings.Join(argv, " "), err)}
+		return nil, &BrokenError{err}
 	}
 	return out, nil
 }
 
-func (c *Client) helpFile() string { return filepath.Join(c.Cache, "barman-help.json") }
+func (c *Client) helpFile() string { return filepath.Join(c.Cache, c.Host.file("barman-help")+".json") }
 
 func (c *Client) recallHelp() (k learned) {
 	if c.Cache == "" {

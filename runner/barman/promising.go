@@ -4,7 +4,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -19,7 +18,7 @@ func (s stop) on(own int64) uint32 {
 
 // promising notes what speaks for and against a restore of b before it begins.
 func (c *Client) promising(p *Plan, r Request, b Backup, s stop) error {
-	cfg, err := c.load()
+	cfg, err := c.settled(r.Server)
 	if err != nil {
 		return err
 	}
@@ -35,7 +34,7 @@ func (c *Client) promising(p *Plan, r Request, b Backup, s stop) error {
 	p.ended(b, s)
 	p.reached(r, b, s, cfg)
 	if p.Target.SSH == "" && !p.Target.Overwrite {
-		p.room(b)
+		return c.room(p, b)
 	}
 	return nil
 }
@@ -108,6 +107,12 @@ func (p *Plan) reached(r Request, b Backup, s stop, cfg *config) {
 	if size == 0 {
 		size = 16 << 20
 	}
+	if cfg.there {
+		if s.kind == "target_time" || s.kind == "target_lsn" || s.on(0) != 0 {
+			p.check("wals", s.kind, true, "how far the WALs go is not looked at on another host: Barman will tell")
+		}
+		return
+	}
 	wals := cfg.reach(r.Server, size, most, !r.has("skip_archive_wal"))
 	if n := s.on(0); n != 0 {
 		ok := int64(n) >= b.Timeline && (int64(n) == b.Timeline || n <= wals.timeline)
@@ -129,14 +134,16 @@ func (p *Plan) reached(r Request, b Backup, s stop, cfg *config) {
 }
 
 // room notes whether the backup fits on the file systems that it goes to.
-func (p *Plan) room(b Backup) {
-	free := map[syscall.Fsid]int64{}
-	for _, dir := range p.Target.Folders() {
-		var st syscall.Statfs_t
-		if err := syscall.Statfs(existing(dir), &st); err != nil {
-			continue // Barman will say why
+func (c *Client) room(p *Plan, b Backup) error {
+	spots, err := c.survey(p.Target.Folders()...)
+	if err != nil {
+		return err
+	}
+	free := map[string]int64{}
+	for _, spot := range spots {
+		if spot.disk != "" { // else Barman will say why
+			free[spot.disk] = spot.free
 		}
-		free[st.Fsid] = int64(st.Bavail) * st.Bsize // #nosec G115 -- blocks of a disk
 	}
 	var sum int64
 	for _, n := range free {
@@ -145,6 +152,7 @@ func (p *Plan) room(b Backup) {
 	if len(free) > 0 {
 		p.guess("room", "destination_directory", b.Size <= sum, "the backup has %d bytes, and %d are free there", b.Size, sum)
 	}
+	return nil
 }
 
 // chain is b and what it is built on.

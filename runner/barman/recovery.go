@@ -162,7 +162,7 @@ func (c *Client) Auto(server string, parameters url.Values) (string, error) {
 
 // auto is the newest backup from which the recovery can get to where it is to stop, as newer Barmans choose it.
 func (c *Client) auto(server string, s stop) (Backup, error) {
-	list, err := c.Backups(server)
+	list, err := c.Catalog(server)
 	if err != nil {
 		return Backup{}, err
 	}
@@ -171,12 +171,17 @@ func (c *Client) auto(server string, s stop) (Backup, error) {
 	}
 	timeline := s.on(0)
 	for _, b := range slices.Backward(list) {
+		if b.Partial && b.usable() {
+			if err := c.detail(server, &b); err != nil {
+				return Backup{}, err
+			}
+		}
 		switch {
 		case !b.usable(), timeline != 0 && b.Timeline != int64(timeline):
 		case s.kind == "target_time" && b.EndTime.After(s.time):
 		case s.kind == "target_lsn" && parseLSN(b.EndLSN) > s.lsn:
 		default:
-			return b, nil
+			return b.Backup, nil
 		}
 	}
 	return Backup{}, &InvalidError{Summary: "The operation could not do what it is meant to do", Hopeless: true,

@@ -25,7 +25,8 @@ type Plan struct {
 	BackupID string   // the backup it is about, aliases resolved; empty: none yet
 	Uses     []string // the backups that must stay while it works, or that it deletes
 	Target   *operation.Target
-	Queue    bool // wait behind another operation that excludes it
+	Host     string // where it is to be done, if there are several
+	Queue    bool   // wait behind another operation that excludes it
 	Checks   []Check
 }
 
@@ -61,8 +62,8 @@ var Kinds = []Kind{
 	{Name: "check", Command: "check", plan: planLook, report: readCheck, judges: true},
 	{Name: "status", Command: "status", plan: planLook, report: readStatus},
 	{Name: "replication_status", Command: "replication-status", plan: planLookAtPrimary, report: readReplication},
-	{Name: "config_update", Command: "config-update", Instance: true, Since: "3.10", Options: members("changes"), Open: true, plan: planConfigUpdate},
-	{Name: "cron", Command: "cron", Instance: true, plan: planCron},
+	{Name: "config_update", Command: "config-update", Instance: true, Since: "3.10", Options: members("host", "changes"), Open: true, plan: planConfigUpdate},
+	{Name: "cron", Command: "cron", Instance: true, Options: members("host"), plan: planCron},
 }
 
 // retries exclude each other.
@@ -138,7 +139,7 @@ func (c *Client) Plan(k Kind, r Request) (Plan, error) {
 func (p Plan) Operation(r Request, raw json.RawMessage) (operation.Operation, error) {
 	fingerprint, err := operation.Fingerprint(r.Type, r.Server, raw)
 	return operation.Operation{
-		Type: r.Type, Server: r.Server, Request: raw, Fingerprint: fingerprint,
+		Type: r.Type, Server: r.Server, Host: p.Host, Request: raw, Fingerprint: fingerprint,
 		Command: p.Command, Target: p.Target, Uses: p.Uses, Queue: p.Queue, Result: operation.Result{BackupID: p.BackupID},
 	}, err
 }

@@ -12,6 +12,7 @@ import (
 // Server is a configured server.
 type Server struct {
 	Name        string
+	Host        string // where its Barman is, if there are several
 	Description string
 	Active      bool
 	Passive     bool
@@ -50,8 +51,11 @@ func (c *Client) Servers() ([]Server, error) {
 	return list, nil
 }
 
-// Home is barman_home.
+// Home is barman_home, of a Barman on this host.
 func (c *Client) Home() (string, error) {
+	if c.Host.Remote() {
+		return "", errors.New("barman_home is on another host")
+	}
 	cfg, err := c.load()
 	if err != nil {
 		return "", err
@@ -74,28 +78,38 @@ func (c *Client) Overview() ([]Overview, error) {
 	if err != nil {
 		return nil, err
 	}
+	catalogs := cfg.backups
+	if cfg.there {
+		if catalogs, err = c.backupsThere(); err != nil {
+			return nil, err
+		}
+	}
 	list := make([]Overview, 0, len(cfg.servers))
 	for _, name := range cfg.names() {
-		list = append(list, cfg.overview(name))
+		list = append(list, cfg.overview(name, catalogs))
 	}
 	return list, nil
 }
 
 // Look is the overview of one server, and what its section and its active model set.
 func (c *Client) Look(name string) (Overview, map[string]string, error) {
-	cfg, err := c.load()
+	cfg, err := c.settled(name)
 	if err != nil {
 		return Overview{}, nil, err
 	}
 	if _, ok := cfg.servers[name]; !ok {
 		return Overview{}, nil, &UnknownError{What: "server", Name: name}
 	}
-	return cfg.overview(name), cfg.settings(name), nil
+	catalogs := cfg.backups
+	if cfg.there {
+		catalogs = c.Backups
+	}
+	return cfg.overview(name, catalogs), cfg.settings(name), nil
 }
 
-func (c *config) overview(name string) Overview {
+func (c *config) overview(name string, catalogs func(server string) ([]Backup, error)) Overview {
 	o := Overview{Server: c.server(name), Faults: c.faults(name)}
-	backups, err := c.backups(name)
+	backups, err := catalogs(name)
 	if o.Err = err; len(backups) > 0 {
 		o.Last = &backups[len(backups)-1]
 	}
@@ -131,6 +145,9 @@ func (c *config) server(name string) Server {
 }
 
 func (c *config) activeModel(name string) string {
+	if c.there {
+		return c.servers[name]["active_model"]
+	}
 	model, _ := os.ReadFile(filepath.Join(c.directory(name), ".active-model.auto")) // #nosec G304 -- Barman's own file
 	return strings.TrimSpace(string(model))
 }

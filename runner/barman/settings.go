@@ -31,25 +31,32 @@ func (c *Client) Settings() (map[string]manual.Setting, error) {
 	if err != nil {
 		return nil, err
 	}
-	out, err := output(versionTimeout, []string{"/bin/sh", "-c", findManual, "find-manual", of.Path})
+	path, err := c.Find()
+	if err != nil {
+		return nil, err
+	}
+	out, err := c.Host.output(versionTimeout, []string{"/bin/sh", "-c", findManual, "find-manual", path})
+	if _, unreached := Unreached(err); unreached {
+		return nil, err
+	}
 	if err != nil {
 		return nil, &ManualError{fmt.Sprintf("the search for Barman's manual %v", err)}
 	}
-	path, source, _ := bytes.Cut(out, []byte("\n"))
-	if len(path) == 0 {
+	found, source, _ := bytes.Cut(out, []byte("\n"))
+	if len(found) == 0 {
 		return nil, &ManualError{"Barman's manual is not installed: there is no man5/barman.5 or barman.5.gz beside the program, in /usr/local/share/man or in /usr/share/man"}
 	}
-	if strings.HasSuffix(string(path), ".gz") {
+	if strings.HasSuffix(string(found), ".gz") {
 		if source, err = unpack(source); err != nil {
-			return nil, &ManualError{fmt.Sprintf("%s cannot be read: %v", path, err)}
+			return nil, &ManualError{fmt.Sprintf("%s cannot be read: %v", found, err)}
 		}
 	}
 	page, err := manual.ParsePage(string(source))
 	if err != nil {
-		return nil, &ManualError{fmt.Sprintf("%s %v", path, err)}
+		return nil, &ManualError{fmt.Sprintf("%s %v", found, err)}
 	}
 	if v := page.Version; v != "" && of.Version != v && !strings.HasPrefix(of.Version, v+".") {
-		return nil, &ManualError{fmt.Sprintf("%s is of Barman %s, and Barman %s is installed", path, v, of.Version)}
+		return nil, &ManualError{fmt.Sprintf("%s is of Barman %s, and Barman %s is installed", found, v, of.Version)}
 	}
 	return page.Settings, nil
 }

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,7 +48,7 @@ func (c *Client) Ask(q Question) (Answer, error) {
 		a, err := c.answer(q, argv)
 		return a.result(err)
 	}
-	s := shelf{filepath.Join(c.Cache, "answer-"+url.QueryEscape(strings.Join(q.Args, " "))), fmt.Sprintf("%q quoted: %v cleaned: %v", argv, q.Quoted, q.Clean != nil)}
+	s := shelf{filepath.Join(c.Cache, c.Host.file("answer")+"-"+url.QueryEscape(strings.Join(q.Args, " "))), fmt.Sprintf("%q quoted: %v cleaned: %v", append(slices.Clone(c.Host.SSH), argv...), q.Quoted, q.Clean != nil)}
 	seen, ok := s.look(func(a answer) bool {
 		age, known := a.age()
 		return a.Error == nil && known && age <= q.MaxAge && q.MaxAge > 0

@@ -22,7 +22,7 @@ func (c *Client) Tell(timeout time.Duration, args ...string) (Told, error) {
 	if err != nil {
 		return Told{}, err
 	}
-	out, err := output(timeout, argv)
+	out, err := c.Host.output(timeout, argv)
 	told := Told{Text: string(out)}
 	e, asked := errors.AsType[*AskError](err)
 	switch {

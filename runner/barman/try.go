@@ -78,7 +78,7 @@ func (c *Client) opinion(t *tree, text func(*rewrite.File) string) ([]remark, er
 		s = strings.ReplaceAll(s, dir+"/barman.conf", t.files[0].Path)
 		return strings.ReplaceAll(s, dir+"/include", filepath.Dir(t.files[len(t.files)-1].Path))
 	}
-	out, err := output(c.timeout(Question{}), []string{program, "-f", "json", "-c", filepath.Join(dir, "barman.conf"), "list-servers"})
+	out, err := c.Host.output(c.timeout(Question{}), []string{program, "-f", "json", "-c", filepath.Join(dir, "barman.conf"), "list-servers"})
 	if failed, ok := errors.AsType[*AskError](err); ok && !failed.Timeout {
 		return []remark{{"ERROR", real(strings.TrimSuffix(failed.Detail, "\nSee log file for more details."))}}, nil
 	} else if err != nil {

@@ -93,7 +93,11 @@ type remembered struct {
 	Size    int64     `json:"size"`
 	ModTime time.Time `json:"mtime"`
 	Version string    `json:"version"`
+	Asked   time.Time `json:"asked,omitzero"` // of a program on another host
 }
+
+// versionAge is how long a program on another host is taken for the one that it was: nobody sees its file change.
+const versionAge = 5 * time.Minute
 
 // same reports whether both tell of one file, as it was at one time.
 func (r remembered) same(o remembered) bool {
@@ -110,23 +114,37 @@ func (c *Client) Version() (string, error) {
 }
 
 func (c *Client) installed() (remembered, error) {
+	now, err := c.program()
+	if err != nil {
+		return remembered{}, err
+	}
+	if old := c.recall(); old.Version != "" && old.same(now) && (!c.Host.Remote() || time.Since(old.Asked).Abs() < versionAge) {
+		return old, nil
+	}
+	if now.Version, err = c.askVersion(); err != nil {
+		return remembered{}, &BrokenError{err}
+	}
+	if c.Host.Remote() {
+		now.Asked = time.Now().UTC()
+	}
+	c.remember(now)
+	return now, nil
+}
+
+// program is what tells one installed program from the next.
+func (c *Client) program() (remembered, error) {
 	path, err := c.Find()
 	if err != nil {
 		return remembered{}, err
+	}
+	if c.Host.Remote() {
+		return remembered{Path: strings.Join(append(slices.Clone(c.Host.SSH), path), " ")}, nil
 	}
 	st, err := os.Stat(path)
 	if err != nil {
 		return remembered{}, err
 	}
-	now := remembered{Path: path, Size: st.Size(), ModTime: st.ModTime().UTC()}
-	if old := c.recall(); old.Version != "" && old.same(now) {
-		return old, nil
-	}
-	if now.Version, err = askVersion(path); err != nil {
-		return remembered{}, &BrokenError{err}
-	}
-	c.remember(now)
-	return now, nil
+	return remembered{Path: path, Size: st.Size(), ModTime: st.ModTime().UTC()}, nil
 }
 
 // BrokenError says that the installed Barman cannot even say its version.
@@ -138,19 +156,37 @@ func (e *BrokenError) Unwrap() error { return e.Err }
 // versionTimeout is far above what Python's imports take on a busy machine.
 const versionTimeout = 10 * time.Second
 
-func askVersion(path string) (string, error) {
-	out, err := output(versionTimeout, []string{path, "--version"})
+// run is what the program prints that needs no configuration.
+func (c *Client) run(timeout time.Duration, args ...string) ([]byte, error) {
+	path, err := c.Find()
 	if err != nil {
-		return "", fmt.Errorf("%s --version %w", path, err)
+		return nil, err
+	}
+	if c.Host.Remote() {
+		timeout += connectTime
+	}
+	out, err := c.Host.output(timeout, append([]string{path}, args...))
+	if err != nil {
+		err = fmt.Errorf("%s %s %w", path, strings.Join(args, " "), err)
+	}
+	return out, err
+}
+
+func (c *Client) askVersion() (string, error) {
+	out, err := c.run(versionTimeout, "--version")
+	if err != nil {
+		return "", err
 	}
 	m := versionLine.FindSubmatch(out)
 	if m == nil {
-		return "", fmt.Errorf("%s --version: says no version", path)
+		return "", fmt.Errorf("%s --version: says no version", c.Command)
 	}
 	return string(m[1]), nil
 }
 
-func (c *Client) cacheFile() string { return filepath.Join(c.Cache, "barman-version.json") }
+func (c *Client) cacheFile() string {
+	return filepath.Join(c.Cache, c.Host.file("barman-version")+".json")
+}
 
 func (c *Client) recall() (r remembered) {
 	if c.Cache == "" {

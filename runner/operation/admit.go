@@ -222,7 +222,7 @@ func (op *Operation) Resource() string {
 	case "backup", "delete": // Barman has one lock for both
 		return "backup " + op.Server
 	case "config_switch", "config_update":
-		return "configuration"
+		return strings.TrimSpace("configuration " + op.Host)
 	}
 	return ""
 }

@@ -58,6 +58,7 @@ type Operation struct {
 	ID          ID              `json:"id"`
 	Type        string          `json:"type"`
 	Server      string          `json:"server,omitempty"` // empty: of the whole instance
+	Host        string          `json:"host,omitempty"`   // where its Barman is, if there are several
 	State       State           `json:"state"`
 	CreatedAt   time.Time       `json:"created_at"`
 	StartedAt   time.Time       `json:"started_at,omitzero"`
@@ -76,6 +77,7 @@ type Operation struct {
 	Error       *Failure        `json:"error,omitempty"`
 	MaxOutput   int64           `json:"max_output,omitempty"`  // bytes of its output that are kept (see [Operation.Omitted]); 0: all
 	OutputLost  bool            `json:"output_lost,omitempty"` // not all that Barman printed could be kept
+	Unseen      bool            `json:"unseen,omitempty"`      // its end was not seen: the Barman host could not be asked
 	Result      Result          `json:"result,omitzero"`
 	Runner      *Process        `json:"runner,omitempty"`
 	// Invocation is systemd's INVOCATION_ID of the runner's unit, by which

@@ -76,7 +76,7 @@ func fullOperation(t testing.TB) Operation {
 		Version: 1, ID: "20260102T030405-0az9kx", Type: "recovery", Server: "pg-one", State: Failed, CreatedAt: at, StartedAt: at.Add(time.Second),
 		EndedAt: at.Add(time.Hour), RequestedBy: "ann", RequestID: "abc", Request: json.RawMessage(`{"type":"recovery"}`), Command: []string{"/usr/bin/barman", "recover"},
 		Target: &Target{Directory: "/srv/x", Others: []string{"/srv/y"}, SSH: "ssh postgres@db", Host: "postgres@db:", Overwrite: true}, MaxOutput: 64 << 20, OutputLost: true, ExitCode: &code, Error: &Failure{"Barman failed", "why"},
-		Uses: []string{"20260101T000000"}, Queue: true, Key: "k", Fingerprint: "f", Cancel: &Cancel{By: "ann", At: at},
+		Host: "backup1", Unseen: true, Uses: []string{"20260101T000000"}, Queue: true, Key: "k", Fingerprint: "f", Cancel: &Cancel{By: "ann", At: at},
 		Result: Result{BackupID: "20260101T000000", BackupStatus: "FAILED"}, Runner: &Process{PID: 12, StartTime: 34, BootID: "b"}, Invocation: "i",
 	}
 	for i, v := range reflect.ValueOf(op).Fields() {

@@ -66,7 +66,19 @@ func (s *Store) settled(op Operation, patience, grace time.Duration, cause strin
 	if !freed(lock, lookGrace) {
 		return op
 	}
-	return s.interrupt(op, cause)
+	running, err := s.elsewhere(op, patience+grace)
+	if running {
+		return op
+	}
+	return s.interrupt(op, cause, err)
+}
+
+// elsewhere is what runs of op on another host. What was not started does not.
+func (s *Store) elsewhere(op Operation, limit time.Duration) (running bool, err error) {
+	if s.Elsewhere == nil || op.Runner == nil {
+		return false, nil
+	}
+	return s.Elsewhere(op, limit)
 }
 
 // freed waits until nobody holds the lock: the kernel closes the files of a process that was killed
@@ -84,16 +96,20 @@ func freed(lock string, limit time.Duration) bool {
 }
 
 // interrupt records the end of an operation that nobody works on any more. If
-// that cannot be written (full disk) the answer is still the truth, and the next reader tries again.
-func (s *Store) interrupt(op Operation, cause string) Operation {
+// that cannot be written (full disk) the answer is still the truth, and the next reader tries again. unseen is
+// why it is not known what another host does.
+func (s *Store) interrupt(op Operation, cause string, unseen error) Operation {
 	if cause == "" {
 		cause = gone(op)
+	}
+	if unseen != nil {
+		cause = fmt.Sprintf("its runner ended, and what Barman does is not known: %v. The Barman host ends it by itself when it notices", unseen)
 	}
 	end := func(op *Operation) error {
 		if op.State.Final() {
 			return nil
 		}
-		op.EndedAt = time.Now().UTC()
+		op.EndedAt, op.Unseen = time.Now().UTC(), unseen != nil
 		op.Error = &Failure{Title: "Interrupted", Detail: cause}
 		return op.move(Interrupted)
 	}

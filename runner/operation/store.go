@@ -22,6 +22,9 @@ type Store struct {
 	root string
 	// MaxOpen is how many operations may be without an end before [Store.Admit] refuses more; 0: any number.
 	MaxOpen int
+	// Elsewhere tells whether something of an operation still runs on another host, after the limit; an error
+	// says that this is not known. nil: nothing runs on other hosts.
+	Elsewhere func(op Operation, limit time.Duration) (running bool, err error)
 }
 
 // Open takes the state directory into use and makes what is missing below it.
@@ -232,7 +235,7 @@ func (s *Store) End(id ID, state State, change func(*Operation)) (Operation, err
 	return s.Update(id, func(op *Operation) error {
 		change(op)
 		op.EndedAt = time.Now().UTC()
-		if op.State == Canceling && state != Succeeded {
+		if op.State == Canceling && state != Succeeded && !op.Unseen {
 			state = Canceled // that is why it ended
 		}
 		return op.move(state)
