@@ -6,14 +6,14 @@ DESTDIR ?=
 GO      ?= go
 
 # SOURCE_DATE_EPOCH and a version from git make two builds of one commit the same bytes.
-VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+VERSION ?= $(shell packaging/version)
 BUILD    = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -buildid= -X main.linked=$(VERSION)'
 
 GOLANGCI = $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 REDOCLY  = REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true npx --yes @redocly/cli@2.77.0
 GOVULN   = $(GO) run golang.org/x/vuln/cmd/govulncheck@latest
 
-.PHONY: all build test torture check lint-api demo clean install help
+.PHONY: all build test torture check lint-api demo package machine-test clean install help
 
 all: build
 
@@ -48,6 +48,12 @@ check: build ## what has to be clean before a commit: gofmt, vet, linters, race 
 
 lint-api: ## hold handler/openapi.yaml against Redocly's rules for OpenAPI (needs npx, of Debian's package npm)
 	$(REDOCLY) lint handler/openapi.yaml
+
+package: build ## build dist/*.deb and dist/*.rpm
+	packaging/package '$(VERSION)'
+
+machine-test: package ## install the packages on a Debian with systemd that is made for it, and see what survives what
+	packaging/machine/test
 
 install: ## install binary, configuration, units and recipes below DESTDIR
 	@test -x bin/barback || { echo 'make install: nothing is built yet: run make first (root may have no Go on its PATH)' >&2; exit 1; }

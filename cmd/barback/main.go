@@ -54,6 +54,7 @@ var verbs = []verb{
 	{"token rotate-key", "", "end all JSON Web Tokens (barmanapi's dialect), by a new key", tokenRotateKey},
 	{"run", "[ID]", "(internal) run one operation, sent over standard input", runOperation},
 	{"finish", "", "(internal) record the end of a runner's unit: ExecStopPost=", finish},
+	{"completion", "bash|zsh|fish", "print what completes the command line in that shell", completion},
 	{"version", "", "print the version", printVersion},
 }
 
@@ -98,6 +99,7 @@ func main() {
 
 // call is one invocation of a verb.
 type call struct {
+	program        program
 	args           []string // behind the verb and its flags
 	flags          *flag.FlagSet
 	configPath     *string
@@ -129,7 +131,7 @@ func run(p program, args []string, stdout, stderr io.Writer) int {
 		_, _ = fmt.Fprintf(stderr, "%s: there is no %q; try: %s help\n", p.name, strings.Join(args[:min(2, len(args))], " "), p.name)
 		return 2
 	}
-	c := &call{stdout: stdout, stderr: stderr, flags: flag.NewFlagSet(v.name, flag.ContinueOnError)}
+	c := &call{program: p, stdout: stdout, stderr: stderr, flags: flag.NewFlagSet(v.name, flag.ContinueOnError)}
 	c.flags.SetOutput(io.Discard)
 	c.configPath = c.flags.String("config", "", "`path` of barback.toml")
 	c.args = rest
