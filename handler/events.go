@@ -22,7 +22,9 @@ func (h *handler) events(w http.ResponseWriter, r *request, op operation.Operati
 	w.WriteHeader(http.StatusOK)
 	_ = flush.Flush()
 	lines := &lineEvents{w: w}
-	op, err := h.Records.Follow(r.Context(), op.ID, offset, text, func(p operation.Piece) error {
+	ctx, leave := h.patience(r.Context())
+	defer leave()
+	op, err := h.Records.Follow(ctx, op.ID, offset, text, func(p operation.Piece) error {
 		if err := lines.take(p); err != nil {
 			return err
 		}

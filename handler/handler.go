@@ -34,6 +34,8 @@ type Config struct {
 	Broken    error         // the installation cannot work, and why: every answer says so
 	Dialect   barmanapi.Config
 	OwnConfig barmanapi.OwnConfig
+	// Ending is over when this process is to end: whoever only waits gets his answer then. nil: it never is.
+	Ending context.Context
 }
 
 // launcher accepts operations, asks for their end, and looks at where one would restore to.
@@ -48,6 +50,16 @@ type Check struct {
 	Name   string `json:"name"`
 	OK     bool   `json:"ok"`
 	Detail string `json:"detail"`
+}
+
+// patience is the context of who follows or waits: requests of that kind do not keep a process that is to end.
+func (h *handler) patience(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	if h.Ending == nil {
+		return ctx, cancel
+	}
+	stop := context.AfterFunc(h.Ending, cancel)
+	return ctx, func() { stop(); cancel() }
 }
 
 // launchTimeout bounds how long a request waits for its runner.

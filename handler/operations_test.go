@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -592,6 +593,20 @@ func TestWaiting(t *testing.T) {
 	b.ask("GET", path+string(open.ID), "", "Prefer", "wait=0").want(200, "IN_PROGRESS")
 	go release()
 	b.ask("GET", path+string(open.ID), "", "Prefer", "wait=25").want(200, `"state":"interrupted"`)
+}
+
+// A process that is to end is not kept by who follows an operation or waits for it: the test would never end.
+func TestAnEndingProcessLetsGo(t *testing.T) {
+	ending, end := context.WithCancel(t.Context())
+	b := newBench(t, func(c *Config) { c.Ending = ending })
+	open, _ := b.operation(operation.Operation{Type: "backup", Server: "pg-one"})
+	path := "/servers/pg-one/operations/" + string(open.ID)
+	end()
+	b.ask("GET", path, "", "Prefer", "wait=25").want(200, "IN_PROGRESS")
+	b.ask("GET", path+"/output?follow=1", "").want(200, "")
+	if got := b.ask("GET", path+"/output", "", "Accept", "text/event-stream").Body.String(); strings.Contains(got, "event: state") {
+		t.Errorf("the events of an operation that has not ended are %q, want no final state", got)
+	}
 }
 
 func TestIdempotencyKey(t *testing.T) {

@@ -22,7 +22,9 @@ func (h *handler) waited(w http.ResponseWriter, r *request, op operation.Operati
 		return op, nil
 	}
 	w.Header().Set("Preference-Applied", "wait="+strconv.Itoa(int(limit/time.Second)))
-	ctx, cancel := context.WithTimeout(r.Context(), limit)
+	ctx, leave := h.patience(r.Context())
+	defer leave()
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	return h.Records.Wait(ctx, op.ID)
 }

@@ -29,14 +29,14 @@ func serveDoor(c *call) error {
 	if err := c.parse(0, 0); err != nil {
 		return err
 	}
-	h, cfg, log := c.handler()
+	ctx, stop := ending()
+	defer stop()
+	h, cfg, log := c.handler(ctx)
 	proxy, err := cfg.proxy()
 	if err != nil { // the others are served; "config check" says it, too
 		log.WithError(err).Error("the trusted proxy is not believed")
 	}
-	ctx, stop := ending()
-	defer stop()
-	err = gateway.Serve(ctx, h, gateway.Options{IdleTimeout: time.Duration(cfg.IdleTimeout), Proxy: proxy})
+	err = gateway.Serve(ctx, h, gateway.Options{IdleTimeout: time.Duration(cfg.IdleTimeout), Drain: cfg.drain(), Proxy: proxy})
 	if errors.Is(err, gateway.ErrNoDoor) {
 		return usageError(err.Error())
 	}
@@ -53,13 +53,17 @@ func serveListen(c *call) error {
 	if *port != 0 {
 		*listen = net.JoinHostPort("127.0.0.1", strconv.Itoa(*port))
 	}
-	h, _, log := c.handler()
 	ctx, stop := ending()
 	defer stop()
-	return gateway.ListenAndServe(ctx, *listen, h, func(a net.Addr) {
+	h, cfg, log := c.handler(ctx)
+	return gateway.ListenAndServe(ctx, *listen, h, cfg.drain(), func(a net.Addr) {
 		log.WithField("address", a.String()).Info("serving")
 	})
 }
+
+// drain is how long a request may take that waits for Barman: for another's question to end, then for its own. Behind
+// systemd, TimeoutStopSec= of barback.service has to be longer.
+func (c *config) drain() time.Duration { return 2*time.Duration(c.Barman.Timeout) + 10*time.Second }
 
 // ending is a context that ends when the process is told to.
 func ending() (context.Context, context.CancelFunc) {
@@ -68,7 +72,7 @@ func ending() (context.Context, context.CancelFunc) {
 
 // handler builds the handler of all doors. An installation that cannot work still
 // answers every request, saying why: under Apache a process that ends is just a 500 in HTML.
-func (c *call) handler() (http.Handler, config, logrus.FieldLogger) {
+func (c *call) handler(ending context.Context) (http.Handler, config, logrus.FieldLogger) {
 	cfg, err := loadConfig(*c.configPath)
 	log := newLog(c.stderr, cfg.LogLevel)
 	if err != nil {
@@ -85,7 +89,7 @@ func (c *call) handler() (http.Handler, config, logrus.FieldLogger) {
 			Records: store, Barman: cfg.barman(), Auth: cfg.auth(), Audit: cfg.audit(), Launcher: cfg.launcher(store),
 			Checks: func() []handler.Check { return checks(cfg) }, Log: log,
 			Unmasked: !cfg.Barman.MaskPasswords, Deadline: time.Duration(cfg.Barman.Deadline),
-			OwnConfig: ownConfig{cfg}, Dialect: cfg.dialect(),
+			OwnConfig: ownConfig{cfg}, Dialect: cfg.dialect(), Ending: ending,
 		}), err == nil
 	}}, cfg, log
 }

@@ -65,6 +65,7 @@ func Detect(e Env) (Door, error) {
 // Options are how to serve.
 type Options struct {
 	IdleTimeout time.Duration // a socket-activated process ends after so long without a request
+	Drain       time.Duration // what requests in hand get when the process is told to end
 	Log         func(msg string)
 	Proxy       Proxy // whom HTTP on a Unix socket may come from on behalf of others
 }
@@ -131,7 +132,7 @@ func serveSockets(ctx context.Context, files []*os.File, h http.Handler, o Optio
 		if f.Name() == "fcgi" {
 			go func() { ends <- fastCGI(ctx, l, idle) }()
 		} else {
-			go func() { ends <- serveHTTP(ctx, l, idle) }()
+			go func() { ends <- serveHTTP(ctx, l, idle, o.Drain) }()
 		}
 	}
 	var err error

@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, func() { fmt.Fprintln(os.Stderr, "ending") })
-	if err := Serve(ctx, http.HandlerFunc(tell), Options{IdleTimeout: idle}); err != nil {
+	if err := Serve(ctx, http.HandlerFunc(tell), Options{IdleTimeout: idle, Drain: time.Minute}); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -426,7 +426,7 @@ func TestAnIdleProcessEnds(t *testing.T) {
 				i := newIdle(http.NotFoundHandler(), tc.want, cancel)
 				begin := time.Now()
 				served := make(chan error, 1)
-				go func() { served <- serveHTTP(ctx, listenPipe(theirs), i) }()
+				go func() { served <- serveHTTP(ctx, listenPipe(theirs), i, time.Minute) }()
 				if tc.ask {
 					if _, err := io.WriteString(ours, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
 						t.Fatal(err)
@@ -671,7 +671,10 @@ func TestAFastCGIConnectionWithoutARequestHoldsNobodyUp(t *testing.T) {
 
 func TestAListenerThatFailsIsAnError(t *testing.T) {
 	boom := errors.New("boom")
-	for name, serve := range map[string]func(context.Context, net.Listener, http.Handler) error{"fastCGI": fastCGI, "serveHTTP": serveHTTP} {
+	overHTTP := func(ctx context.Context, l net.Listener, h http.Handler) error {
+		return serveHTTP(ctx, l, h, time.Minute)
+	}
+	for name, serve := range map[string]func(context.Context, net.Listener, http.Handler) error{"fastCGI": fastCGI, "serveHTTP": overHTTP} {
 		if err := serve(t.Context(), brokenListener{boom}, http.NotFoundHandler()); !errors.Is(err, boom) {
 			t.Errorf("%s with a broken listener = %v, want %v", name, err, boom)
 		}
@@ -751,7 +754,7 @@ func TestHalfARequestHoldsNobodyUp(t *testing.T) {
 		l.conns <- quickServer
 		ctx, cancel := context.WithCancel(t.Context())
 		served := make(chan error, 1)
-		go func() { served <- serveHTTP(ctx, l, http.NotFoundHandler()) }()
+		go func() { served <- serveHTTP(ctx, l, http.NotFoundHandler(), time.Minute) }()
 		begin := time.Now()
 		if _, err := io.WriteString(slow, "GET / HTTP/1.1\r\nHost: x\r\n"); err != nil {
 			t.Fatal(err)
@@ -779,7 +782,7 @@ func TestListenAndServe(t *testing.T) {
 	address := make(chan net.Addr, 1)
 	served := make(chan error, 1)
 	go func() {
-		served <- ListenAndServe(ctx, "127.0.0.1:0", http.HandlerFunc(tell), func(a net.Addr) { address <- a })
+		served <- ListenAndServe(ctx, "127.0.0.1:0", http.HandlerFunc(tell), time.Minute, func(a net.Addr) { address <- a })
 	}()
 	a := <-address
 	c := &http.Client{Transport: &http.Transport{}}
@@ -792,7 +795,7 @@ func TestListenAndServe(t *testing.T) {
 	if err != nil || told(string(body)) != `GET /? "" by anonymous, known false` {
 		t.Errorf("the answer is %s, %v", told(string(body)), err)
 	}
-	if err := ListenAndServe(ctx, a.String(), http.NotFoundHandler(), func(net.Addr) { t.Error("ready is called for an address in use") }); !errors.Is(err, syscall.EADDRINUSE) {
+	if err := ListenAndServe(ctx, a.String(), http.NotFoundHandler(), time.Minute, func(net.Addr) { t.Error("ready is called for an address in use") }); !errors.Is(err, syscall.EADDRINUSE) {
 		t.Errorf("a second server on the address = %v, want %v", err, syscall.EADDRINUSE)
 	}
 	cancel()

@@ -16,7 +16,6 @@ const (
 	headerTimeout    = 10 * time.Second
 	bodyTimeout      = 60 * time.Second
 	keepAliveTimeout = 30 * time.Second
-	drainTimeout     = 40 * time.Second // longer than any request takes, but for a Barman that hangs: it is killed
 	maxHeaderBytes   = 32 << 10
 )
 
@@ -24,13 +23,13 @@ func newServer(h http.Handler) *http.Server {
 	return &http.Server{Handler: h, ConnContext: withPeer, ReadHeaderTimeout: headerTimeout, ReadTimeout: bodyTimeout, IdleTimeout: keepAliveTimeout, MaxHeaderBytes: maxHeaderBytes}
 }
 
-// serveHTTP serves l until ctx ends, then finishes the requests in hand. What is
+// serveHTTP serves l until ctx ends, then finishes the requests in hand within drain. What is
 // connected but not accepted stays in the socket, for the next process.
-func serveHTTP(ctx context.Context, l net.Listener, h http.Handler) error {
+func serveHTTP(ctx context.Context, l net.Listener, h http.Handler, drain time.Duration) error {
 	srv, counted := newServer(h), &counting{Listener: l}
 	drained := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() {
-		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
 		defer cancel()
 		drained <- srv.Shutdown(end)
 	})
@@ -39,19 +38,21 @@ func serveHTTP(ctx context.Context, l net.Listener, h http.Handler) error {
 		return err
 	}
 	err = <-drained
-	counted.drain(drainTimeout) // Shutdown overlooks a connection that was accepted in its moment
+	if err == nil {
+		counted.drain(drain) // Shutdown overlooks a connection that was accepted in its moment
+	}
 	return err
 }
 
 // ListenAndServe serves h on a TCP address until ctx ends. ready is told the address
 // before the first request is served.
-func ListenAndServe(ctx context.Context, address string, h http.Handler, ready func(net.Addr)) error {
+func ListenAndServe(ctx context.Context, address string, h http.Handler, drain time.Duration, ready func(net.Addr)) error {
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
 		return err
 	}
 	ready(l.Addr())
-	return serveHTTP(ctx, l, h)
+	return serveHTTP(ctx, l, h, drain)
 }
 
 // serveConnection serves the one connection of an Accept=yes socket until the client
@@ -64,7 +65,7 @@ func serveConnection(ctx context.Context, f *os.File, h http.Handler, o Options)
 	_ = f.Close()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	return serveHTTP(ctx, &single{conn: conn, closed: make(chan struct{}), done: cancel}, newIdle(h, o.IdleTimeout, cancel))
+	return serveHTTP(ctx, &single{conn: conn, closed: make(chan struct{}), done: cancel}, newIdle(h, o.IdleTimeout, cancel), o.Drain)
 }
 
 // single is a listener with one connection to give. Its second Accept waits until the

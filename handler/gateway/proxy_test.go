@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"barback/handler/auth"
 )
@@ -30,7 +31,7 @@ func serveProxied(t *testing.T, network string, p Proxy) func(header string) str
 	go func() {
 		served <- serveHTTP(ctx, l, p.vouched(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.WriteString(w, auth.FromContext(r.Context()).Name)
-		})))
+		})), time.Minute)
 	}()
 	t.Cleanup(func() { cancel(); <-served })
 	return func(header string) string {

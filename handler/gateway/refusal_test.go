@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 )
 
 // What Go's server refuses before a handler sees it is JSON all the same; an answer that looks alike is not touched.
@@ -26,7 +27,7 @@ func TestRefusalsAreProblems(t *testing.T) {
 		done <- serveHTTP(ctx, l, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 			_, _ = io.WriteString(w, alike)
-		}))
+		}), time.Minute)
 	}()
 	for _, tc := range []struct {
 		name, request string
