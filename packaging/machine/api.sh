@@ -4,6 +4,8 @@
 URL=http://127.0.0.1:7480
 OPERATIONS=/servers/pg-one/operations
 TOKEN=
+# The last operation.
+ID=
 
 # make_servers sets PostgreSQL and Barman up as their manuals say, and makes an administrator of the API.
 make_servers() {
@@ -42,21 +44,20 @@ api() {
 	m curl -sS -k -m 60 --fail-with-body -H "Authorization: Bearer $TOKEN" "${args[@]}" "${@:4}"
 }
 
-# begin BODY starts an operation, the last one from then on. Checks run in shells of their own, so a file remembers it.
+# begin BODY starts an operation, the last one from then on.
 begin() {
 	local answer
 	answer=$(api POST "$OPERATIONS" "$1") || { echo "POST $1: $answer"; return 1; }
-	jq -r .operation_id <<<"$answer" >"$RUN/id"
+	ID=$(jq -r .operation_id <<<"$answer")
 }
 
 field() {
-	api GET "$OPERATIONS/$(<"$RUN/id")" | jq -r "$1"
+	api GET "$OPERATIONS/$ID" | jq -r "$1"
 }
 
 # ended waits for the end of the operation, and wants it to be like this.
 ended() {
-	local want=$1 ID answer state end=$((SECONDS + 120))
-	ID=$(<"$RUN/id")
+	local want=$1 answer state end=$((SECONDS + 120))
 	while :; do
 		answer=$(api GET "$OPERATIONS/$ID" "" -H 'Prefer: wait=5') || { echo "a poll of $ID: $answer"; return 1; }
 		state=$(jq -r .state <<<"$answer")

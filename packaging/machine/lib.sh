@@ -14,6 +14,9 @@ STORE=$LAB_CACHE/machine
 INSTALLED="postgresql apache2 libapache2-mod-fcgid apache2-suexec-custom curl jq procps openssl bash-completion"
 FETCHED="barman"
 
+# Where systemd looks for cgroups: version 2 alone, or its part in a mixture with version 1.
+CGROUPS="/sys/fs/cgroup /sys/fs/cgroup/unified /sys/fs/cgroup/systemd"
+
 # The nspawn process (or the shell that starts it again after a reboot), and systemd in the container.
 NSPAWN=
 INIT=
@@ -48,12 +51,16 @@ boot() {
 
 # machine is the life of that process: nspawn ends with 133 when the machine reboots.
 machine() {
-	local rc
+	local rc root
+	# Of its own, as two machines in one cgroup would be one to each other's systemd.
+	for root in $CGROUPS; do
+		if mkdir "$root/${1##*/}" 2>/dev/null; then echo $$ >"$root/${1##*/}/cgroup.procs" || true; fi
+	done
 	[ ! -d "$1/work" ] || layer "$1"
 	[ -d "$1/work" ] || mount --bind "$1/changes" "$1/root"
 	while :; do
 		rc=0
-		systemd-nspawn -q -D "$1/root" --boot --register=no --keep-unit --console=pipe --private-network --hostname=machine || rc=$?
+		setpriv --pdeathsig KILL systemd-nspawn -q -D "$1/root" --boot --register=no --keep-unit --console=pipe --private-network --hostname=machine || rc=$?
 		[ "$rc" -eq 133 ] || exit "$rc"
 	done
 }
@@ -87,15 +94,19 @@ sh_m() {
 # halt ends the machine, by force if it does not end by itself.
 # shellcheck disable=SC2317 # a trap calls it
 halt() {
-	local _
+	local _ root
 	[ -n "$NSPAWN" ] || return 0
 	if [ -n "$INIT" ]; then kill -s RTMIN+4 "$INIT" 2>/dev/null || true; fi
 	for _ in $(seq 1 100); do
 		kill -0 "$NSPAWN" 2>/dev/null || break
 		sleep 0.1
 	done
+	if [ -n "$INIT" ]; then kill -KILL "$INIT" 2>/dev/null || true; fi # and all in there with it
 	pkill -KILL -P "$NSPAWN" 2>/dev/null || true
 	kill -KILL "$NSPAWN" 2>/dev/null || true
 	wait "$NSPAWN" 2>/dev/null || true
 	NSPAWN=
+	for root in $CGROUPS; do
+		if [ -d "$root/${RUN##*/}" ]; then find "$root/${RUN##*/}" -depth -type d -exec rmdir {} + 2>/dev/null || true; fi
+	done
 }
