@@ -13,7 +13,7 @@ GOLANGCI = $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.1
 REDOCLY  = REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true npx --yes @redocly/cli@2.77.0
 GOVULN   = $(GO) run golang.org/x/vuln/cmd/govulncheck@latest
 
-.PHONY: all build test torture check lint-api demo package machine-test clean install help
+.PHONY: all build test torture check lint-api demo package machine-test man clean install help
 
 all: build
 
@@ -55,6 +55,9 @@ package: build ## build dist/*.deb and dist/*.rpm
 machine-test: package ## install the packages on a Debian with systemd that is made for it, and see what survives what
 	packaging/machine/test
 
+man: ## write what the man pages say of verbs, keys and paths anew
+	$(GO) test ./cmd/barback -run 'TestManPages$$' -update
+
 install: ## install binary, configuration, units and recipes below DESTDIR
 	@test -x bin/barback || { echo 'make install: nothing is built yet: run make first (root may have no Go on its PATH)' >&2; exit 1; }
 	install -D -m 755 bin/barback $(DESTDIR)$(PREFIX)/bin/barback
@@ -64,6 +67,10 @@ install: ## install binary, configuration, units and recipes below DESTDIR
 	install -D -m 644 packaging/sysusers.d/barback.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d/barback.conf
 	install -D -m 644 packaging/tmpfiles.d/barback.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/barback.conf
 	install -D -m 644 packaging/logrotate.d/barback $(DESTDIR)/etc/logrotate.d/barback
+	install -d $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man5 $(DESTDIR)$(PREFIX)/share/man/man7
+	for n in 1 5 7; do install -m 644 packaging/man/*.$$n $(DESTDIR)$(PREFIX)/share/man/man$$n; done
+	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+	bin/barback completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/barback
 	install -m 644 apache/*.conf apache/README.md $(DESTDIR)$(PREFIX)/share/barback/apache
 	install -m 755 apache/barback.fcgi apache/barback.cgi $(DESTDIR)$(PREFIX)/share/barback/apache
 	install -m 644 handler/openapi.yaml $(DESTDIR)$(PREFIX)/share/barback/openapi.yaml
