@@ -37,9 +37,9 @@ func fastCGI(ctx context.Context, l net.Listener, h http.Handler) error {
 		defer inHand.Done()
 		h.ServeHTTP(w, r.WithContext(vouched(r.Context(), fcgi.ProcessEnv(r))))
 	}))
-	counted.drain(connectionGrace)
+	wait(&counted.open, connectionGrace)
 	inHand.Wait()
-	counted.drain(connectionGrace) // what a handler wrote last goes out after it has returned
+	wait(&counted.open, connectionGrace) // what a handler wrote last goes out after it has returned
 	if ctx.Err() != nil && errors.Is(err, net.ErrClosed) {
 		return nil
 	}

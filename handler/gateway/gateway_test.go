@@ -744,6 +744,30 @@ func TestIdle(t *testing.T) {
 	})
 }
 
+// A process that ends, as it was idle or told to, answers whoever was let in: he cannot know.
+func TestWhoIsConnectedIsAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		ctx, cancel := context.WithCancel(t.Context())
+		served := make(chan error, 1)
+		go func() { served <- serveHTTP(ctx, listenPipe(theirs), http.NotFoundHandler(), time.Minute) }()
+		synctest.Wait() // it is accepted
+		cancel()
+		synctest.Wait()
+		if _, err := io.WriteString(ours, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		res, err := http.ReadResponse(bufio.NewReader(ours), nil)
+		if err != nil || res.StatusCode != http.StatusNotFound {
+			t.Errorf("who was connected is answered %v, %v, want a 404", res, err)
+		}
+		_, _ = io.Copy(io.Discard, ours)
+		if err := <-served; err != nil {
+			t.Errorf("serveHTTP = %v, want no error", err)
+		}
+	})
+}
+
 // Half a request costs one connection, for ten seconds; others are answered meanwhile.
 func TestHalfARequestHoldsNobodyUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -20,28 +20,23 @@ const (
 )
 
 func newServer(h http.Handler) *http.Server {
-	return &http.Server{Handler: h, ConnContext: withPeer, ReadHeaderTimeout: headerTimeout, ReadTimeout: bodyTimeout, IdleTimeout: keepAliveTimeout, MaxHeaderBytes: maxHeaderBytes}
+	return &http.Server{Handler: arrived(h), ConnContext: func(ctx context.Context, c net.Conn) context.Context { return withConn(withPeer(ctx, c), c) }, ReadHeaderTimeout: headerTimeout, ReadTimeout: bodyTimeout, IdleTimeout: keepAliveTimeout, MaxHeaderBytes: maxHeaderBytes}
 }
 
 // serveHTTP serves l until ctx ends, then finishes the requests in hand within drain. What is
-// connected but not accepted stays in the socket, for the next process.
+// connected but not accepted stays in the socket, for the next process. What is accepted is served: Go's
+// Shutdown drops a request that it has not begun with, so that it comes after the first request of each connection.
 func serveHTTP(ctx context.Context, l net.Listener, h http.Handler, drain time.Duration) error {
 	srv, counted := newServer(h), &counting{Listener: l}
-	drained := make(chan error, 1)
-	stop := context.AfterFunc(ctx, func() {
-		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
-		defer cancel()
-		drained <- srv.Shutdown(end)
-	})
+	stop := context.AfterFunc(ctx, func() { _ = counted.Close() })
 	err := srv.Serve(counted)
 	if stop() { // it failed by itself
 		return err
 	}
-	err = <-drained
-	if err == nil {
-		counted.drain(drain) // Shutdown overlooks a connection that was accepted in its moment
-	}
-	return err
+	wait(&counted.silent, headerTimeout)
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
+	defer cancel()
+	return srv.Shutdown(end)
 }
 
 // ListenAndServe serves h on a TCP address until ctx ends. ready is told the address
