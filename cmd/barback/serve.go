@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"os/signal"
 	"os/user"
 	"strconv"
@@ -49,6 +50,9 @@ func serveListen(c *call) error {
 	port := c.flags.Int("port", 0, "`number` of the port on 127.0.0.1, as in pg-backup-api")
 	if err := c.parse(0, 0); err != nil {
 		return err
+	}
+	if os.Getpid() == 1 {
+		return serveAsInit()
 	}
 	if *port != 0 {
 		*listen = net.JoinHostPort("127.0.0.1", strconv.Itoa(*port))
