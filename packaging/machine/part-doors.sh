@@ -16,7 +16,7 @@ part_doors() {
 		case $recipe in fcgid | cgi) check "barback-$recipe runs barback as barman" suexec_log ;; esac
 		recipe_off "$recipe"
 	done
-	check "with TLS, switched on by three lines, barback-proxy-fcgi answers over https" over_tls
+	check "with TLS, switched on by two lines, barback-proxy-fcgi answers over https" over_tls
 	recipe_off proxy-fcgi
 	URL=http://127.0.0.1:7480
 }
@@ -36,7 +36,10 @@ starts() {
 recipe_on() {
 	local how=reload
 	if [ "$1" = cgi ]; then how=restart; fi # mod_cgid starts its helper with Apache alone
-	m a2ensite -q "barback-$1" && m systemctl "$how" apache2 && eventually 15 m curl -sf -o /dev/null "$URL/status"
+	m a2ensite -q "barback-$1" && m systemctl "$how" apache2 && eventually 15 m curl -sf -o /dev/null "$URL/status" && return
+	m journalctl -u apache2 -n 10 --no-pager
+	m tail -n 10 /var/log/apache2/error.log
+	return 1
 }
 
 recipe_off() {
@@ -53,11 +56,10 @@ suexec_log() {
 }
 
 over_tls() {
-	sh_m 'openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=machine -keyout /etc/ssl/private/barback.key -out /etc/ssl/certs/barback.pem 2>/dev/null
+	sh_m 'openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=machine -keyout /etc/ssl/private/machine.key -out /etc/ssl/certs/machine.pem 2>/dev/null
 		cat >>/etc/apache2/conf-available/barback.conf <<-END
-			Define BARBACK_ADDRESS *:7481
-			Define BARBACK_TLS_CERTIFICATE /etc/ssl/certs/barback.pem
-			Define BARBACK_TLS_KEY /etc/ssl/private/barback.key
+			Define BARBACK_TLS_CERTIFICATE /etc/ssl/certs/machine.pem
+			Define BARBACK_TLS_KEY /etc/ssl/private/machine.key
 		END
 		a2enmod -q ssl; a2enconf -q barback; a2ensite -q barback-proxy-fcgi; systemctl reload apache2'
 	URL=https://127.0.0.1:7481

@@ -3,7 +3,7 @@
 
 part_mid() {
 	URL=http://127.0.0.1:7481
-	recipe_on fcgid >/dev/null || die "Apache does not run barback"
+	check "Apache runs barback with mod_fcgid" recipe_on fcgid
 	check "a backup that mod_fcgid started goes on when Apache is restarted, and never was in its cgroup" \
 		mid succeeded own_cgroup and m systemctl restart apache2
 	[ -n "$SHORT" ] || check "a backup that mod_fcgid started goes on when Apache is reloaded" mid succeeded m systemctl reload apache2
