@@ -22,7 +22,7 @@ func (h *handler) events(w http.ResponseWriter, r *request, op operation.Operati
 	w.WriteHeader(http.StatusOK)
 	_ = flush.Flush()
 	lines := &lineEvents{w: w}
-	ctx, leave := h.patience(r.Context())
+	ctx, leave := h.untilEnding(r.Context())
 	defer leave()
 	op, err := h.Records.Follow(ctx, op.ID, offset, text, func(p operation.Piece) error {
 		if err := lines.take(p); err != nil {

@@ -52,8 +52,8 @@ type Check struct {
 	Detail string `json:"detail"`
 }
 
-// patience is the context of who follows or waits: requests of that kind do not keep a process that is to end.
-func (h *handler) patience(ctx context.Context) (context.Context, context.CancelFunc) {
+// untilEnding is the context of who follows or waits: requests of that kind do not keep a process that is to end.
+func (h *handler) untilEnding(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	if h.Ending == nil {
 		return ctx, cancel

@@ -84,7 +84,7 @@ func (h *handler) follow(w http.ResponseWriter, r *request, op operation.Operati
 	flush := http.NewResponseController(w)
 	w.WriteHeader(http.StatusOK)
 	_ = flush.Flush()
-	ctx, leave := h.patience(r.Context())
+	ctx, leave := h.untilEnding(r.Context())
 	defer leave()
 	_, err := h.Records.Follow(ctx, op.ID, offset, text, func(p operation.Piece) error {
 		if _, err := w.Write(p.Bytes); err != nil {

@@ -22,7 +22,7 @@ func (h *handler) waited(w http.ResponseWriter, r *request, op operation.Operati
 		return op, nil
 	}
 	w.Header().Set("Preference-Applied", "wait="+strconv.Itoa(int(limit/time.Second)))
-	ctx, leave := h.patience(r.Context())
+	ctx, leave := h.untilEnding(r.Context())
 	defer leave()
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()

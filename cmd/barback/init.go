@@ -77,7 +77,7 @@ func children() []int {
 	entries, _ := os.ReadDir("/proc")
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())
-		stat, err2 := os.ReadFile("/proc/" + e.Name() + "/stat") // #nosec G304 -- below /proc
+		stat, err2 := os.ReadFile("/proc/" + e.Name() + "/stat")                  // #nosec G304 -- below /proc
 		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:])) // the command's name may hold blanks
 		if err == nil && err2 == nil && len(fields) > 1 && fields[1] == strconv.Itoa(os.Getpid()) {
 			pids = append(pids, pid)
