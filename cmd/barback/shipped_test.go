@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // tool finds a program that a test needs; "make test" installs them all.
@@ -75,6 +76,22 @@ func TestShippedUnits(t *testing.T) {
 		cmd.Env = append(os.Environ(), "SYSTEMD_UNIT_PATH="+dir+":")
 		if out, err := cmd.CombinedOutput(); err != nil || strings.Contains(string(out), filepath.Base(unit)+":") {
 			t.Errorf("systemd-analyze verify %s: %v\n%s", filepath.Base(unit), err, out)
+		}
+	}
+}
+
+// TestShippedUnitsLetRequestsEnd: systemd kills no barback that still waits for Barman.
+func TestShippedUnitsLetRequestsEnd(t *testing.T) {
+	c := defaults()
+	for _, unit := range []string{"barback.service", "barback@.service"} {
+		text, err := os.ReadFile(filepath.Join(root(t), "systemd", unit))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, rest, _ := strings.Cut(string(text), "\nTimeoutStopSec=")
+		value, _, _ := strings.Cut(rest, "\n")
+		if got, err := time.ParseDuration(value); err != nil || got <= c.drain() {
+			t.Errorf("%s: TimeoutStopSec=%s (%v), want more than the %v that requests may take", unit, value, err, c.drain())
 		}
 	}
 }
