@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"barback/handler/auth"
 )
 
 // stocked is a state directory with n operations that have ended.
@@ -50,5 +52,29 @@ func BenchmarkLists(b *testing.B) {
 				})
 			}
 		})
+	}
+}
+
+// BenchmarkGet is a poll's way through the handler, without a door.
+func BenchmarkGet(b *testing.B) {
+	stock := stocked(b, 100)
+	token, _, err := stock.auth.Tokens.Create(auth.Token{User: "ann"}, time.Now())
+	if err != nil {
+		b.Fatal(err)
+	}
+	ask := func() {
+		w := httptest.NewRecorder()
+		r := httptest.NewRequest("GET", "/servers/pg-one/operations/20260102T030405-000000", nil)
+		r.Header.Set("Authorization", "Bearer "+token)
+		stock.ServeHTTP(w, r)
+		if w.Code != 200 {
+			b.Fatal(w.Code, w.Body)
+		}
+	}
+	ask()                               // notes when the token was used
+	time.Sleep(2100 * time.Millisecond) // until no file is so young that it has to be read anew each time
+	b.ReportAllocs()
+	for b.Loop() {
+		ask()
 	}
 }

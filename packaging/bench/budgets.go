@@ -184,7 +184,7 @@ func (b *bench) lists() {
 				took = append(took, ms(door.get(operations+l.query)))
 			}
 			b.figure(l.id, l.what, atMost(l.limit), "ms", took, "")
-			b.run(b.command("rm", "-rf", s.dir+"/operations"))
+			s.forget()
 		})
 	}
 }

@@ -89,7 +89,7 @@ func (b *bench) growOperations() {
 		note("list, newest 100", b.several(d, operations+"?page_size=100"))
 		note("GET one", b.several(d, s.operation))
 		note("GET one, by CGI", b.severalStarts(s))
-		b.run(b.command("rm", "-rf", s.dir+"/operations"))
+		s.forget()
 	})
 }
 
@@ -235,7 +235,7 @@ func (b *bench) followed(n, mib int) (seconds, most float64) {
 	default:
 	}
 	b.await("the runner is done", func() bool { return len(running(b.barback)) <= 1 })
-	b.run(b.command("rm", "-rf", s.dir+"/operations"))
+	s.forget()
 	return seconds, most
 }
 

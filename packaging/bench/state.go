@@ -59,6 +59,9 @@ func (s *state) open() *door {
 	return &door{url: url, token: s.token, process: p}
 }
 
+// forget removes the records: a hundred thousand of them are in the way of what is measured next.
+func (s *state) forget() { must(os.RemoveAll(filepath.Join(s.dir, "operations"))) }
+
 // copyBackups multiplies the newest backup of a server in Barman's catalog, without its data, until there are n.
 func (l *lab) copyBackups(server string, n int) {
 	base := filepath.Join(l.env["LAB_BARMAN_HOME"], server, "base")

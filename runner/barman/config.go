@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
+	"time"
 )
 
 // ConfigError says that Barman's own configuration cannot be used.
@@ -26,7 +28,7 @@ func (e *ConfigError) Unwrap() error { return e.Err }
 // section is one section's options, names in lower case, values as Barman takes them.
 type section map[string]string
 
-// config is Barman's configuration as its command line reads it: the main file,
+// config is Barman's configuration, which is not changed once it was read, as its command line reads it: the main file,
 // the include directory, then .barman.auto.conf; the later file wins, option by option.
 type config struct {
 	global  section
@@ -35,7 +37,8 @@ type config struct {
 	there   bool // Barman told it, on another host
 }
 
-// load reads the configuration. It is read anew each time: it is small, and may change at any moment.
+// load is the configuration as it is now. What was read for another request will do as long as
+// each file of it is the one that was read.
 func (c *Client) load() (*config, error) {
 	if c.Host.Remote() {
 		return c.loadThere()
@@ -44,18 +47,42 @@ func (c *Client) load() (*config, error) {
 	if err != nil {
 		return nil, err
 	}
+	if r := last.Load(); r != nil && r.main == main && r.files.stand() {
+		return r.config, nil
+	}
+	r := &reading{main: main}
+	if r.config, err = r.read(); err != nil {
+		return nil, err
+	}
+	if r.files.old(time.Now()) {
+		last.Store(r)
+	}
+	return r.config, nil
+}
+
+// reading is a configuration with the files that it was read from.
+type reading struct {
+	main   string
+	files  seen
+	config *config
+}
+
+// last is what the last request read: a process has to do with one configuration.
+var last atomic.Pointer[reading]
+
+func (r *reading) read() (*config, error) {
 	cfg := &config{global: section{}, servers: map[string]section{}, models: map[string]section{}}
 	all := map[string]section{}
-	if err := merge(all, main); err != nil {
-		return nil, &ConfigError{main, err}
+	if err := r.merge(all, r.main); err != nil {
+		return nil, &ConfigError{r.main, err}
 	}
-	for _, path := range cfg.included(all["barman"]) {
-		if err := merge(all, path); err != nil && !errors.Is(err, fs.ErrPermission) { // unreadable ones are passed over by Barman, too
+	for _, path := range r.included(all["barman"]) {
+		if err := r.merge(all, path); err != nil && !errors.Is(err, fs.ErrPermission) { // unreadable ones are passed over by Barman, too
 			return nil, &ConfigError{path, err}
 		}
 	}
 	if home := all["barman"]["barman_home"]; home != "" {
-		if err := merge(all, filepath.Join(home, ".barman.auto.conf")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := r.merge(all, filepath.Join(home, ".barman.auto.conf")); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, &ConfigError{home + "/.barman.auto.conf", err}
 		}
 	}
@@ -70,18 +97,19 @@ func (c *Client) load() (*config, error) {
 		}
 	}
 	if cfg.global["barman_home"] == "" {
-		return nil, &ConfigError{main, errors.New("barman_home is not set in [barman]")}
+		return nil, &ConfigError{r.main, errors.New("barman_home is not set in [barman]")}
 	}
 	return cfg, nil
 }
 
 // included lists the files of configuration_files_directory: *.conf, not hidden, sorted, not recursive.
-func (c *config) included(global section) []string {
+func (r *reading) included(global section) []string {
 	dir := global["configuration_files_directory"]
 	if dir == "" {
 		return nil
 	}
 	var paths []string
+	r.files.note(dir)
 	entries, _ := os.ReadDir(dir) // sorted
 	for _, e := range entries {
 		if name := e.Name(); strings.HasSuffix(name, ".conf") && !strings.HasPrefix(name, ".") {
@@ -92,7 +120,8 @@ func (c *config) included(global section) []string {
 }
 
 // merge reads one file over what is there. Options of its [DEFAULT] hold in each of its sections.
-func merge(all map[string]section, path string) error {
+func (r *reading) merge(all map[string]section, path string) error {
+	r.files.note(path)
 	data, err := os.ReadFile(path) // #nosec G304 -- Barman's own configuration
 	if err != nil {
 		return err
