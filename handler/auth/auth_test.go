@@ -121,12 +121,12 @@ func TestCheckPattern(t *testing.T) {
 }
 
 func TestValidName(t *testing.T) {
-	for _, name := range []string{"ann", "anonymous", "größe", "a@b.example", "CN=ann, O=Example", "a_b-c+d", "7"} {
+	for _, name := range []string{"ann", "anonymous", "größe", "a@b.example", "CN=ann, O=Example", "a_b-c+d", "7", strings.Repeat("é", 255)} {
 		if !ValidName(name) {
 			t.Errorf("ValidName(%q) = false, want true", name)
 		}
 	}
-	for _, name := range []string{"", " ann", "-x", ".x", "a/b", "a\nb", "a\n", "a\x00", "a*", "a:b", "a\"b", strings.Repeat("x", 256), "a\xff"} {
+	for _, name := range []string{"", " ann", "-x", ".x", "a/b", "a\nb", "a\n", "a\x00", "a*", "a:b", "a\"b", strings.Repeat("x", 256), strings.Repeat("é", 256), "a\xff"} {
 		if ValidName(name) {
 			t.Errorf("ValidName(%q) = true, want false", name)
 		}

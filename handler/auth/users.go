@@ -11,12 +11,12 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
+	"unicode"
 
 	"github.com/BurntSushi/toml"
 	"github.com/gofrs/flock"
@@ -290,7 +290,14 @@ func own(path string) error {
 }
 
 // ValidName reports whether name can stand for an identity: what Apache vouches for is
-// a login or a certificate's name.
-func ValidName(name string) bool { return validName.MatchString(name) }
-
-var validName = regexp.MustCompile(`^[\pL\pN][\pL\pN@._=,+ -]{0,254}$`)
+// a login or a certificate's name. By hand: as a regular expression, 255 times all letters that there
+// are took each process 9 ms and 10 MiB before it did anything.
+func ValidName(name string) bool {
+	n := 0
+	for _, c := range name {
+		if n++; !unicode.IsLetter(c) && !unicode.IsNumber(c) && (n == 1 || !strings.ContainsRune("@._=,+ -", c)) {
+			return false
+		}
+	}
+	return n > 0 && n <= 255
+}
