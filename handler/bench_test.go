@@ -28,6 +28,9 @@ func stocked(b *testing.B, n int) *bench {
 		if err := os.WriteFile(filepath.Join(root, id, "operation.json"), []byte(record), 0o600); err != nil {
 			b.Fatal(err)
 		}
+		if err := os.WriteFile(filepath.Join(root, id, "output.log"), []byte("Backup completed\n"), 0o600); err != nil {
+			b.Fatal(err)
+		}
 	}
 	if err := bench.store.Reindex(); err != nil {
 		b.Fatal(err)
