@@ -60,7 +60,7 @@ func (h *handler) known(server string) error {
 	if server == "" {
 		return nil
 	}
-	_, err := h.Barman.Server(server)
+	err := h.Barman.Known(server)
 	if errors.Is(err, barman.ErrUnknown) {
 		return noConfigError(server)
 	}
@@ -146,10 +146,6 @@ type outputView struct {
 
 func (h *handler) view(op operation.Operation) view {
 	self := h.operationsPath(op.Server) + "/" + op.ID.Name()
-	command := slices.Clone(op.Command)
-	for i, arg := range command {
-		command[i] = mask(arg)
-	}
 	failure := op.Error
 	if failure != nil {
 		failure = &operation.Failure{Title: failure.Title, Detail: maskMessage(failure.Detail)}

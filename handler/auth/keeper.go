@@ -82,9 +82,13 @@ func (k *Keeper) rights(id Identity, scope []string) (Identity, Rights, error) {
 	if err != nil {
 		return id, Rights{}, err
 	}
-	rights := user.Rights()
-	rights.known, rights.scope = id.Known, scope
-	return id, rights, nil
+	return id, user.rights(id, scope), nil
+}
+
+func (user *User) rights(id Identity, scope []string) Rights {
+	r := user.Rights()
+	r.known, r.scope = id.Known, scope
+	return r
 }
 
 // byToken lets in whoever shows a token, as long as its user is in users.toml.
@@ -97,10 +101,12 @@ func (k *Keeper) byToken(secret string, now time.Time) (Identity, Rights, error)
 	if err != nil {
 		return nobody, Rights{}, err
 	}
-	if _, known, err := k.Users.Find(t.User); err != nil || !known {
+	user, known, err := k.Users.Find(t.User)
+	if err != nil || !known {
 		return nobody, Rights{}, errors.Join(ErrToken, err)
 	}
-	return k.rights(Identity{Name: t.User, Known: true, How: ByToken}, t.Scope)
+	id := Identity{Name: t.User, Known: true, How: ByToken}
+	return id, user.rights(id, t.Scope), nil
 }
 
 // SignJWT makes a JSON Web Token of an identity that is in users.toml. It ends with its password, and when

@@ -10,7 +10,8 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
-	"time"
+
+	"barback/runner/durable"
 )
 
 // ConfigError says that Barman's own configuration cannot be used.
@@ -37,6 +38,9 @@ type config struct {
 	there   bool // Barman told it, on another host
 }
 
+// last is what the last request read: a process has to do with one configuration.
+var last atomic.Pointer[reading]
+
 // load is the configuration as it is now. What was read for another request will do as long as
 // each file of it is the one that was read.
 func (c *Client) load() (*config, error) {
@@ -47,14 +51,14 @@ func (c *Client) load() (*config, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r := last.Load(); r != nil && r.main == main && r.files.stand() {
+	if r := last.Load(); r != nil && r.main == main && r.stands() {
 		return r.config, nil
 	}
 	r := &reading{main: main}
 	if r.config, err = r.read(); err != nil {
 		return nil, err
 	}
-	if r.files.old(time.Now()) {
+	if r.lasts() {
 		last.Store(r)
 	}
 	return r.config, nil
@@ -63,12 +67,27 @@ func (c *Client) load() (*config, error) {
 // reading is a configuration with the files that it was read from.
 type reading struct {
 	main   string
-	files  seen
+	files  []file
 	config *config
 }
 
-// last is what the last request read: a process has to do with one configuration.
-var last atomic.Pointer[reading]
+// file is one of them, or a folder, as it was before it was read.
+type file struct {
+	path  string
+	stamp durable.Stamp
+}
+
+func (r *reading) note(path string) { r.files = append(r.files, file{path, durable.StampOf(path)}) }
+
+// stands reports whether all files are still as they were.
+func (r *reading) stands() bool {
+	return !slices.ContainsFunc(r.files, func(f file) bool { return durable.StampOf(f.path) != f.stamp })
+}
+
+// lasts reports whether the next change of any of them will be seen.
+func (r *reading) lasts() bool {
+	return !slices.ContainsFunc(r.files, func(f file) bool { return !f.stamp.Lasting() })
+}
 
 func (r *reading) read() (*config, error) {
 	cfg := &config{global: section{}, servers: map[string]section{}, models: map[string]section{}}
@@ -109,7 +128,7 @@ func (r *reading) included(global section) []string {
 		return nil
 	}
 	var paths []string
-	r.files.note(dir)
+	r.note(dir)
 	entries, _ := os.ReadDir(dir) // sorted
 	for _, e := range entries {
 		if name := e.Name(); strings.HasSuffix(name, ".conf") && !strings.HasPrefix(name, ".") {
@@ -121,8 +140,8 @@ func (r *reading) included(global section) []string {
 
 // merge reads one file over what is there. Options of its [DEFAULT] hold in each of its sections.
 func (r *reading) merge(all map[string]section, path string) error {
-	r.files.note(path)
-	data, err := os.ReadFile(path) // #nosec G304 -- Barman's own configuration
+	r.note(path)
+	data, _, err := durable.ReadFile(path)
 	if err != nil {
 		return err
 	}

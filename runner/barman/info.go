@@ -3,12 +3,13 @@ package barman
 import (
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"barback/runner/durable"
 )
 
 // Info is what a backup.info holds beside the members of Backup. What Barman does not know is 0 or empty.
@@ -39,7 +40,7 @@ type Info struct {
 // readBackup reads a backup.info: lines key=value in alphabetical order, None for null. One that Barman did not write to its
 // end, or could not read, is an error: it tells of no backup that anybody could rely on.
 func readBackup(path, id string) (Backup, error) {
-	data, err := os.ReadFile(path) // #nosec G304 -- Barman's own file
+	data, _, err := durable.ReadFile(path)
 	if err != nil {
 		return Backup{}, err
 	}

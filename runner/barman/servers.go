@@ -121,6 +121,18 @@ func (c *config) overview(name string, catalogs func(server string) ([]Backup, e
 	return o
 }
 
+// Known says whether there is a server of that name, with the error of Server.
+func (c *Client) Known(name string) error {
+	cfg, err := c.load()
+	if err != nil {
+		return err
+	}
+	if _, ok := cfg.servers[name]; !ok {
+		return &UnknownError{What: "server", Name: name}
+	}
+	return nil
+}
+
 // Server looks one server up; names are case-sensitive.
 func (c *Client) Server(name string) (Server, error) {
 	cfg, err := c.load()

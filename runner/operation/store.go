@@ -19,7 +19,8 @@ import (
 // Store is the state directory. Any number of processes may use it at once; a
 // Store holds nothing open and may be copied.
 type Store struct {
-	root string
+	root   string
+	memory *memory
 	// MaxOpen is how many operations may be without an end before [Store.Admit] refuses more; 0: any number.
 	MaxOpen int
 	// Elsewhere tells whether something of an operation still runs on another host, after the limit; an error
@@ -31,7 +32,7 @@ type Store struct {
 // The directory itself has to exist: making it is the administrator's or the
 // package's act, so that a missing mount is not papered over.
 func Open(dir string) (*Store, error) {
-	s := &Store{root: dir}
+	s := &Store{root: dir, memory: &memory{}}
 	if err := s.Check(); err != nil {
 		return nil, err
 	}
@@ -134,6 +135,10 @@ func (s *Store) Settle(id ID, patience, grace time.Duration, cause string) (Oper
 
 // read is the record as it stands; one that cannot be read comes back as damaged.
 func (s *Store) read(id ID) (Operation, error) {
+	op, ok := s.memory.recall(s, id)
+	if ok {
+		return op, nil
+	}
 	op, err := s.parse(id)
 	if err == nil || errors.Is(err, ErrNotFound) {
 		return op, err
@@ -148,14 +153,18 @@ func (s *Store) read(id ID) (Operation, error) {
 // parse is read with the error as it is: who goes on to change the record must not take one that cannot
 // be read at this moment for final.
 func (s *Store) parse(id ID) (Operation, error) {
-	b, err := os.ReadFile(filepath.Join(s.dir(id), "operation.json"))
+	b, stamp, err := durable.ReadFile(filepath.Join(s.dir(id), "operation.json"))
 	if err != nil {
 		if _, statErr := os.Lstat(s.dir(id)); errors.Is(err, fs.ErrNotExist) && errors.Is(statErr, fs.ErrNotExist) {
 			return s.fromArchive(id)
 		}
 		return Operation{}, err
 	}
-	return decode(id, b)
+	op, err := decode(id, b)
+	if err == nil {
+		s.memory.keep(op, len(b), stamp)
+	}
+	return op, err
 }
 
 // unreadable reports whether err is of the disk and not of what stands on it: the record may be whole, nobody
