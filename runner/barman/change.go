@@ -130,7 +130,7 @@ func (c *Client) readTree() (*tree, error) {
 		return nil, &ConfigError{main, err}
 	}
 	t := &tree{files: []*rewrite.File{first}}
-	for _, path := range new(config).included(map[string]string{"configuration_files_directory": clean(sections["barman"]["configuration_files_directory"])}) {
+	for _, path := range new(reading).included(map[string]string{"configuration_files_directory": clean(sections["barman"]["configuration_files_directory"])}) {
 		f, err := rewrite.Read(path)
 		if errors.Is(err, fs.ErrPermission) {
 			continue

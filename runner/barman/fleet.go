@@ -157,6 +157,15 @@ func (f *Fleet) Server(server string) (Server, error) {
 	return c.fullServer(s), c.named(err)
 }
 
+// Known says whether there is a server of that name, with the error of Server.
+func (f *Fleet) Known(server string) error {
+	c, name, err := f.find(server)
+	if err != nil {
+		return err
+	}
+	return c.named(c.Known(name))
+}
+
 // Servers are those of all hosts. An error names hosts that could not be asked; those of the others come with it.
 func (f *Fleet) Servers() ([]Server, error) {
 	lists := make([][]Server, len(f.Clients))
