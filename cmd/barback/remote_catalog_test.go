@@ -13,36 +13,13 @@ import (
 
 // untold is what Barman's JSON does not tell, and a native reading of its files does. All else has to be the same.
 var untold = map[string]string{
-	// of a list
-	"list begin_time":          "",
-	"list children_backup_ids": "",
-	"list parent_backup_id":    "",
-	"list error":               "",
-	"list keep":                "",
-	"list wal_size_bytes":      "",
-	"list size_bytes":          "",
-	"list backup_type":         "Barman before 3.13",
-	"list backup_name":         "Barman before 3.13",
-	// of one backup
-	"one error":                                 "",
-	"one begin_time":                            "of one that did not end",
-	"one backup_type":                           "Barman before 3.13",
-	"one backup_name":                           "Barman before 3.13",
-	"one system_id":                             "Barman before 3.13",
-	"one cluster_size_bytes":                    "Barman before 3.13",
-	"one children_backup_ids":                   "",
-	"one postgresql_version":                    "of one that did not end",
-	"one pgdata_directory":                      "of one that did not end",
-	"one parent_backup_id":                      "of one that did not end",
-	"one tablespaces":                           "of one that did not end",
-	"one server_information.data_checksums":     "Barman before 3.13",
-	"one server_information.summarize_wal":      "Barman before 3.13",
-	"one base_backup_information.wal_num":       "Barman before 3.13",
-	"one base_backup_information.backup_method": "Barman before 3.13",
-	"one base_backup_information.compression":   "Barman before 3.13",
-	"one base_backup_information.encryption":    "Barman before 3.20",
-	// whether somebody still works on a backup
+	"list begin_time": "", "list error": "", "list children_backup_ids": "", "list retention_status": "printed as -, which may mean two things",
 	"list abandoned": "", "one abandoned": "", "list advice": "", "one advice": "",
+	"one begin_time": "of one that did not end", "one pgdata_directory": "of one that did not end", "one postgresql_version": "of one that did not end",
+	"one cluster_size_bytes": "of one that did not end", "one base_backup_information.compression": "before 3.20",
+	"list backup_type": "before 3.13", "one backup_type": "before 3.13", "one system_id": "before 3.13",
+	"one base_backup_information.backup_method": "before 3.13", "one base_backup_information.wal_num": "before 3.13",
+	"one retention_status": "of incremental ones",
 }
 
 // TestRemoteCatalogIsTheNative compares what barback reads of Barman's files with what it is told over ssh, field by field.

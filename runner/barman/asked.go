@@ -145,7 +145,16 @@ func (l listed) entry() Entry {
 	if keep, ok := strings.CutPrefix(l.Retention, "KEEP:"); ok {
 		e.Keep = strings.ToLower(keep)
 	}
+	e.Retention = retention(l.Retention)
 	return e
+}
+
+// retention is a word of the policy's, if Barman said one.
+func retention(s string) string {
+	if slices.Contains([]string{"VALID", "OBSOLETE", "OBSOLETE*", "KEEP:FULL", "KEEP:STANDALONE"}, s) {
+		return s
+	}
+	return "" // "-" is what is valid, and what no policy is in force for
 }
 
 // zone is what the host's clocks were ahead when the backup ended: its ID is when it was begun, by these clocks.
@@ -313,6 +322,7 @@ type shown struct {
 		Workers     int64   `json:"number_of_workers"`
 	} `json:"base_backup_information"`
 	Catalog struct {
+		Policy   string   `json:"retention_policy"`
 		Previous string   `json:"previous_backup"`
 		Next     string   `json:"next_backup"`
 		Parent   string   `json:"parent_backup_id"`
@@ -338,6 +348,9 @@ func (c *Client) detail(server string, e *Entry) error {
 	e.Info, e.Parent, e.LastWAL = i, s.Catalog.Parent, s.WAL.Last
 	e.Previous, e.Next = neighbour(s.Catalog.Previous), neighbour(s.Catalog.Next)
 	e.Later = WALs{s.WAL.Files, s.WAL.Bytes}
+	if r := retention(s.Catalog.Policy); r != "" {
+		e.Retention = r
+	}
 	e.Tablespaces = nil
 	for _, t := range s.Tablespaces {
 		e.Tablespaces = append(e.Tablespaces, Tablespace{t.Name, t.Location, t.OID})

@@ -1,3 +1,4 @@
+# shellcheck shell=sh disable=SC2015,SC2086
 # What barback runs on a Barman host that ssh reaches (runner/barman/host.go), where signals do not get to.
 # Arguments: what to do, the operation, how many seconds Barman gets to clean up, after how many
 # without a word from barback the connection is dead (0: never), and the command.
