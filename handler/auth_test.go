@@ -55,6 +55,19 @@ func (b *bench) entries() []auth.Entry {
 	return list
 }
 
+// audited is the size of the audit log.
+func (b *bench) audited() int64 {
+	b.t.Helper()
+	st, err := os.Stat(b.cfg.Audit.Path)
+	if err != nil && !os.IsNotExist(err) {
+		b.t.Fatal(err)
+	}
+	if err != nil {
+		return 0
+	}
+	return st.Size()
+}
+
 func TestCredentials(t *testing.T) {
 	b := newBench(t, nil)
 	b.allow(map[string]auth.Lists{"anonymous": {Access: []string{"*"}}})
