@@ -28,6 +28,7 @@ var paths = []string{
 	"POST /servers/%s/operations/ID/cancel", "POST /servers/%s/operations/ID/retry", "GET /operations/%s", "GET /operations/%s/output", "POST /operations/%s/cancel", "POST /operations/%s/retry", "DELETE /operations/%s",
 	"GET /servers/%s", "GET /servers/%s/backups", "GET /servers/%s/backups/ID", "GET /servers/pg-a/backups/%s",
 	"GET /users/%s", "POST /users/%s", "DELETE /users/%s", "DELETE /tokens/%s",
+	"GET /barman/%s", "POST /barman/%s", "GET /barman/%s/help", "POST /barman/%s/help", "GET /barman/list-servers/%s", "POST /barman/list-servers/%s",
 }
 
 // queries are the parameters of each path. ID is an operation that has ended.
@@ -43,6 +44,12 @@ var queries = map[string][]string{
 	"/status":                            {"deep"},
 	"/diagnose":                          {"max_age"},
 	"/audit":                             {"since", "limit"},
+	"/auth/user/change":                  {"username", "password", "access", "deny"}, // the commands' own: TestInjectionInCommands
+	"/auth/user/add":                     {"username", "password", "access", "deny"},
+	"/history/list":                      {"past", "token"},
+	"/history/result":                    {"ticket", "token"},
+	"/barman/list-servers":               {"server_name", "token"},
+	"/barman/list-servers/help":          {"token"},
 }
 
 // headers are those that barback reads, and those that something in front of it does.
@@ -133,7 +140,7 @@ func described(c client) {
 		c.t.Fatalf("the description cannot be read, or has %d paths: %v", len(api.Paths), err)
 	}
 	place := regexp.MustCompile(`\{\w+\}`)
-	names := strings.NewReplacer("{server}", "pg-a", "{id}", "ID")
+	names := strings.NewReplacer("{server}", "pg-a", "{id}", "ID", "{command}", "list-servers", "{option}", "help")
 	for path, methods := range api.Paths {
 		for method, raw := range methods {
 			var of []parameter
