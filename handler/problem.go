@@ -249,6 +249,7 @@ func (h *handler) problem(w http.ResponseWriter, r *request, err error) {
 		p.State = string(e.From)
 	}
 	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Del("Preference-Applied") // there is nothing that one waited for
 	if status == http.StatusUnauthorized {
 		w.Header().Add("WWW-Authenticate", `Basic realm="barback", charset="UTF-8"`)
 		w.Header().Add("WWW-Authenticate", bearer(err))

@@ -20,6 +20,7 @@ import (
 const notingBarman = `#!/bin/sh
 case $* in
 --version) echo 3.20.0; exit ;;
+--help) printf 'usage: barman {list-servers} ...\n\npositional arguments:\n  {list-servers}\n    list-servers  List them\n'; exit ;;
 *" --help") # all flags of all versions
 	printf 'usage: barman\n\noptions:\n'
 	while read -r flag; do echo "  --$flag X"; done <"${0%/bin/*}/flags"; exit ;;

@@ -59,8 +59,13 @@ func CommandOf(op operation.Operation) string {
 		}
 	}
 	words := op.Command
-	if ConfigOf(words) != "" && len(words) > 3 {
-		return words[3]
+	for i := 1; i < len(words); i++ {
+		switch word := words[i]; {
+		case word == "-c" || word == "-f":
+			i++
+		case !strings.HasPrefix(word, "-"):
+			return word
+		}
 	}
 	return strings.ReplaceAll(op.Type, "_", "-")
 }
