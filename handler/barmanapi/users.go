@@ -214,8 +214,8 @@ func readList(v Values, name string) ([]string, error) {
 		}
 	}
 	list := patterns(values)
-	for _, p := range list {
-		if err := auth.CheckPattern(p); err != nil || strings.ContainsAny(p, `'"`) {
+	for i, p := range list {
+		if err := auth.CheckPattern(p); err != nil || values[i] == "" || strings.ContainsAny(p, `'"`) {
 			return nil, badList(name)
 		}
 	}

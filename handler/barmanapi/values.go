@@ -80,7 +80,7 @@ func fromJSON(text []byte) (Values, error) {
 	v := Values{}
 	for name, raw := range members {
 		var many []json.RawMessage
-		if json.Unmarshal(raw, &many) != nil {
+		if json.Unmarshal(raw, &many) != nil || many == nil {
 			many = []json.RawMessage{raw}
 		} else {
 			v[name] = []string{}
