@@ -86,26 +86,33 @@ func (l *Launcher) launch(ctx context.Context, id operation.ID, lock *os.File) e
 		return err
 	}
 	defer func() { _ = log.Close() }()
+	answer, err := l.send(ctx, id, lock, log)
+	if err == nil && answer != "ok" {
+		err = errors.New(answer)
+	}
+	return err
+}
+
+// send reaches a runner, hands it id and lock and returns what it answers: one line, not empty.
+func (l *Launcher) send(ctx context.Context, id operation.ID, lock, log *os.File) (string, error) {
 	conn, err := l.connect(id, log)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer func() { _ = conn.Close() }()
 	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Now()) })()
 	_ = conn.SetDeadline(time.Now().Add(l.Timeout))
 	if _, _, err := conn.WriteMsgUnix([]byte(id+"\n"), unix.UnixRights(int(lock.Fd())), nil); err != nil { // #nosec G115 -- a descriptor
-		return fmt.Errorf("send the operation to its runner: %w", err)
+		return "", fmt.Errorf("send the operation to its runner: %w", err)
 	}
 	answer, err := bufio.NewReader(io.LimitReader(conn, 4096)).ReadString('\n')
 	switch answer = strings.TrimSpace(answer); {
-	case answer == "ok":
-		return nil
 	case answer != "":
-		return errors.New(answer)
+		return answer, nil
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return fmt.Errorf("it did not answer within %v", l.Timeout)
+		return "", fmt.Errorf("it did not answer within %v", l.Timeout)
 	}
-	return fmt.Errorf("it ended before it took the operation%s", tail(log))
+	return "", fmt.Errorf("it ended before it took the operation%s", tail(log))
 }
 
 // connect reaches a runner: systemd's, in a cgroup of its own that an Apache

@@ -20,7 +20,7 @@ type Task struct {
 }
 
 // Receive reads from the launcher's connection which operation to run, and the
-// descriptor of its lock. It is the other end of [Launcher.Start]; the ID is all
+// descriptor of its lock. It is the other end of [Launcher.Start], and of [Launcher.Try]; the ID is all
 // that it takes from there, everything else is read from disk.
 func Receive(conn *net.UnixConn) (*Task, error) {
 	if err := checkPeer(conn); err != nil {
@@ -36,7 +36,7 @@ func Receive(conn *net.UnixConn) (*Task, error) {
 		return nil, errors.Join(err, fmt.Errorf("the launcher sent %d descriptors, not one", len(fds)))
 	}
 	lock := os.NewFile(uintptr(fds[0]), "lock") // #nosec G115 -- a descriptor
-	id, err := operation.ParseID(strings.TrimSpace(string(line[:n])))
+	id, err := parseID(string(line[:n]))
 	if err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}

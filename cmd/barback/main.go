@@ -31,6 +31,7 @@ var verbs = []verb{
 	{"serve", "[--listen ADDR] [--port N]", "serve HTTP on an address, for development and containers", serveListen},
 	{"status", "[--port N] [--url URL]", "print OK if a barback answers there", status},
 	{"config check", "", "read the configuration and look at the installation", configCheck},
+	{"doctor", "[--json] [--strict] [--apache DIR]", "say what is wrong with the installation, and the command that mends it; changes nothing", doctor},
 	{"config show", "", "print the configuration in force", configShow},
 	{"op list", "[--server NAME] [--all] [--limit N]", "print the operations at work", opList},
 	{"op show", "ID", "print the record of an operation", opShow},

@@ -37,6 +37,9 @@ func runOperation(c *call) error {
 	if len(c.args) == 1 && c.args[0] != string(task.ID) {
 		return fmt.Errorf("operation %s was sent, not %s", task.ID, c.args[0])
 	}
+	if task.Tried() {
+		return task.Prove(cfg.StateDir, version())
+	}
 	store, err := cfg.store()
 	if err != nil {
 		return err

@@ -7,8 +7,10 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"barback/runner/durable"
@@ -63,9 +65,16 @@ func (a *Audit) Write(e Entry) error {
 	return errors.Join(err, f.Close())
 }
 
-// Writable says what keeps lines from being written.
+// Writable says what keeps lines from being written. It makes no file: that its folder can be written to is enough.
 func (a *Audit) Writable() error {
-	f, err := a.open()
+	f, err := os.OpenFile(a.Path, os.O_WRONLY|os.O_APPEND, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		const writeAndSearch = 3
+		if err := syscall.Access(filepath.Dir(a.Path), writeAndSearch); err != nil {
+			return &fs.PathError{Op: "write to", Path: filepath.Dir(a.Path), Err: err}
+		}
+		return nil
+	}
 	if err != nil {
 		return err
 	}
