@@ -74,18 +74,23 @@ type exam struct {
 	units   map[string]unit // of systemd's sockets; nil: no systemd
 	apache  site
 	barback string // how this program is called
+	root    bool   // root called, who went on as the owner of the state directory
 }
 
 func newExam(cfg config) *exam {
-	x := &exam{cfg: cfg, clients: cfg.barman().Clients, barback: "barback"}
-	_, err := os.Stat("/etc/redhat-release")
-	x.rhel = err == nil
+	x := &exam{cfg: cfg, clients: cfg.barman().Clients, rhel: onRHEL(), barback: "barback", root: os.Geteuid() == 0}
 	if self, err := runner.Program(); err == nil {
 		if found, err := exec.LookPath("barback"); err != nil || found != self {
 			x.barback = self
 		}
 	}
 	return x
+}
+
+// onRHEL reports whether this host, or container, is one of Red Hat's family.
+func onRHEL() bool {
+	_, err := os.Stat("/etc/redhat-release")
+	return err == nil
 }
 
 // doctor is "barback doctor".
@@ -201,7 +206,7 @@ func (x *exam) denied(check, remedy string, err error) []finding {
 // isOwner reports whether this process runs as barback does.
 func (x *exam) isOwner() bool {
 	st, err := os.Stat(x.cfg.StateDir)
-	return os.Geteuid() == 0 || err == nil && int(st.Sys().(*syscall.Stat_t).Uid) == os.Geteuid()
+	return x.root || err == nil && int(st.Sys().(*syscall.Stat_t).Uid) == os.Geteuid()
 }
 
 // debian takes the command that is right here.

@@ -27,7 +27,7 @@ func (x *exam) lookIdentities() []finding {
 		return x.bad(check, "chmod 600 "+quote(path), "%s holds what passwords are made into, and others can read it", path)
 	}
 	if len(users) == 0 {
-		return x.warn(check, x.us("user add admin --role admin"), "nobody may do anything but GET /status yet")
+		return x.warn(check, x.us("user add admin --role admin --generate"), "nobody may do anything but GET /status yet")
 	}
 	n, err := keeper.CanLogIn()
 	if err != nil {
@@ -44,7 +44,7 @@ func (x *exam) lookIdentities() []finding {
 	say := fmt.Sprintf("%d in %s, of which %d can log in to barback itself", len(users), path, n)
 	switch {
 	case admin == "":
-		return append(x.warn(check, x.us("user add admin --role admin"), "%s; none of them is an admin", say), x.lookPeers(users)...)
+		return append(x.warn(check, x.us("user add admin --role admin --generate"), "%s; none of them is an admin", say), x.lookPeers(users)...)
 	case n == 0 && len(x.apache.uses) == 0:
 		return append(x.warn(check, x.us("user passwd "+quote(admin)), "%s, and no web server vouches for others", say), x.lookPeers(users)...)
 	}

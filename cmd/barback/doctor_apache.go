@@ -63,12 +63,11 @@ func readApache(dir string) site {
 			dir = d
 		}
 	}
-	if dir == "" {
+	_, err := os.Stat(filepath.Join(dir, "conf.modules.d"))
+	s.rhel = err == nil || dir == "" && onRHEL()
+	if s.dir = dir; dir == "" {
 		return s
 	}
-	s.dir = dir
-	_, err := os.Stat(filepath.Join(dir, "conf.modules.d"))
-	s.rhel = err == nil
 	for _, pattern := range []string{"mods-enabled/*.load", "conf.modules.d/*.conf", "conf/*.conf", "*.conf", "conf-enabled/*.conf", "conf.d/*.conf", "sites-enabled/*"} {
 		paths, _ := filepath.Glob(filepath.Join(dir, pattern))
 		for _, path := range paths {
@@ -217,14 +216,31 @@ func (x *exam) lookApache() []finding {
 	for _, u := range s.uses {
 		list = append(list, x.lookUse(u)...)
 	}
-	if address := s.defines["BARBACK_ADDRESS"]; address != "" && len(recipes) > 0 {
-		_, tls := s.defines["BARBACK_TLS_CERTIFICATE"]
-		if !tls && !loopback(address) {
-			list = append(list, x.warn(check, x.debian("a2enmod ssl && ", "dnf install mod_ssl && ")+edit(s.settings()),
-				"it listens on %s without TLS: passwords and tokens pass in the clear (Define BARBACK_TLS_CERTIFICATE and BARBACK_TLS_KEY)", address)...)
-		}
+	if len(recipes) == 1 {
+		list = append(list, x.lookPort(s.defines["BARBACK_ADDRESS"])...)
 	}
 	return list
+}
+
+// lookPort asks the port of a recipe for GET /status. With TLS, whose names and certificates are others' business, it does not.
+func (x *exam) lookPort(address string) []finding {
+	const check = "apache"
+	s, foreign := &x.apache, foreignError("")
+	if _, tls := s.defines["BARBACK_TLS_CERTIFICATE"]; tls {
+		return nil
+	}
+	if !loopback(address) {
+		return x.warn(check, x.debian("a2enmod ssl && ", "dnf install mod_ssl && ")+edit(s.settings()),
+			"it listens on %s without TLS: passwords and tokens pass in the clear (Define BARBACK_TLS_CERTIFICATE and BARBACK_TLS_KEY)", address)
+	}
+	switch err := x.askStatus(check, address); {
+	case err == nil:
+		return x.ok(check, "barback answers through it on %s", address)
+	case errors.As(err, &foreign) && strings.Contains(err.Error(), " 401 "):
+		return x.ok(check, "it answers on %s, and asks for a password", address)
+	default:
+		return x.bad(check, fmt.Sprintf("systemctl restart %s; tail /var/log/%s/barback-error.log", s.service(), s.service()), "no barback answers through it on %s: %v", address, err)
+	}
 }
 
 // settings is where values for the recipes belong.

@@ -50,10 +50,16 @@ func (x *exam) lookConfiguration() []finding {
 	return x.ok("configuration", "%s", path)
 }
 
-// openUp makes a file readable: itself, or the first folder above it that is closed.
+// openUp lets this user reach a file: the first folder above it that is closed, or itself.
 func (x *exam) openUp(path string) string {
+	if target, err := os.Readlink(path); err == nil {
+		if !filepath.IsAbs(target) {
+			target = filepath.Join(filepath.Dir(path), target)
+		}
+		path = target
+	}
 	for _, dir := range above(path) {
-		if st, err := os.Stat(dir); err != nil || st.Mode()&0o001 == 0 {
+		if unix.Access(dir, unix.X_OK) != nil {
 			return "chmod o+x " + quote(dir)
 		}
 	}
@@ -214,9 +220,9 @@ func (x *exam) lookUser() []finding {
 		}
 	}
 	if len(list) == 0 && name == "root" && err == nil {
-		list = x.bad("user", "chown -R barman:barman "+quote(dir), "%s belongs to root: each Barman would run as root", dir)
+		list = x.warn("user", "chown -R barman:barman "+quote(dir), "%s belongs to root: each Barman runs as root", dir)
 	}
-	if u, ok := x.units["barback.socket"]; ok && u.load == "loaded" {
+	if u, ok := x.units["barback.socket"]; ok && u.load == "loaded" && u.active != "active" {
 		if _, err := user.LookupGroup("barback"); err != nil {
 			list = append(list, x.bad("user", "systemd-sysusers", "there is no group barback, whose members may connect to %s", x.httpSocket())...)
 		}
@@ -231,7 +237,9 @@ func (x *exam) lookUser() []finding {
 func (x *exam) lookGroup() []finding {
 	group := "barback"
 	if st, err := os.Stat(x.httpSocket()); err == nil {
-		group = groupName(st)
+		if group = groupName(st); st.Mode()&0o006 == 0o006 {
+			return nil // said of the socket
+		}
 	}
 	if x.apache.has("proxy-http") && !inGroup(x.apache.user(), group) {
 		return x.bad("user", fmt.Sprintf("usermod -aG %s %s && systemctl restart %s", group, x.apache.user(), x.apache.service()),

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -90,8 +91,13 @@ func (x *exam) lookSockets() []finding {
 			}
 			list = append(list, f)
 			if network(address) == "tcp" && f.Status != skipped && !loopback(address) {
-				list = append(list, x.warn("sockets", "a2enmod ssl && systemctl restart apache2", "%s is open to other hosts without TLS: passwords and tokens pass in the clear. Listen on 127.0.0.1, and let others come through Apache", address)...)
+				list = append(list, x.warn("sockets", "systemctl revert "+s.name+" && systemctl restart "+s.name, "%s is open to other hosts without TLS: passwords and tokens pass in the clear. Listen on 127.0.0.1, and let others come through Apache", address)...)
 			}
+		}
+	}
+	if u := x.units["barback.socket"]; u.active != "active" {
+		for _, address := range served(7480) {
+			list = append(list, x.warn("sockets", "barback serve --listen 127.0.0.1:7480", "%s is open to other hosts without TLS: passwords and tokens pass in the clear. Let it listen on 127.0.0.1 (in a container: let a proxy with TLS be the only one who reaches it)", address)...)
 		}
 	}
 	if open > 0 || len(x.apache.uses) > 0 {
@@ -101,6 +107,27 @@ func (x *exam) lookSockets() []finding {
 		return append(list, x.bad("sockets", "systemctl enable --now barback.socket barback-runner.socket", "barback listens nowhere")...)
 	}
 	return append(list, x.warn("sockets", x.us("serve"), "barback listens nowhere, and there is no systemd with its units: start it in a container's way, or through Apache")...)
+}
+
+// served lists the addresses beyond this host on which somebody listens on a port, as the kernel tells (proc(5), /proc/net/tcp).
+func served(port int) (list []string) {
+	for file, beyond := range map[string]func(string) bool{
+		"/proc/net/tcp":  func(hex string) bool { return !strings.HasSuffix(hex, "7F") },
+		"/proc/net/tcp6": func(hex string) bool { return hex != "00000000000000000000000001000000" },
+	} {
+		data, _ := os.ReadFile(file)
+		for line := range strings.Lines(string(data)) {
+			f := strings.Fields(line)
+			if len(f) < 4 || f[3] != "0A" { // TCP_LISTEN
+				continue
+			}
+			if host, p, _ := strings.Cut(f[1], ":"); p == fmt.Sprintf("%04X", port) && beyond(host) {
+				list = append(list, fmt.Sprintf("port %d (%s)", port, filepath.Base(file)))
+			}
+		}
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
 }
 
 // lookUnit says what systemd says of a unit that is not well.

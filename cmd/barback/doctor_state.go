@@ -116,7 +116,7 @@ func (x *exam) lookRecords() []finding {
 	}
 	var list []finding
 	for _, d := range r.Damaged {
-		aside := fmt.Sprintf("mkdir -p /root/barback-damaged && mv %s /root/barback-damaged/", quote(d.Dir))
+		aside := fmt.Sprintf("mkdir -p ~/barback-damaged && mv %s ~/barback-damaged/", quote(d.Dir))
 		if errors.Is(d.Err, fs.ErrPermission) {
 			aside = fmt.Sprintf("chown -R %s %s && chmod -R u+rwX %s", owners(x.ownerName()), quote(d.Dir), quote(d.Dir))
 		}
