@@ -85,12 +85,12 @@ func (x *exam) lookSockets() []finding {
 		}
 		list = append(list, x.lookUnit(s.name, u)...)
 		for _, address := range s.listen {
-			f := x.lookAddress(s.name, u, address)
-			if f.Status != skipped {
+			f, used := x.lookAddress(s.name, u, address)
+			if used {
 				open++
 			}
 			list = append(list, f)
-			if network(address) == "tcp" && f.Status != skipped && !loopback(address) {
+			if network(address) == "tcp" && used && !loopback(address) {
 				list = append(list, x.warn("sockets", "systemctl revert "+s.name+" && systemctl restart "+s.name, "%s is open to other hosts without TLS: passwords and tokens pass in the clear. Listen on 127.0.0.1, and let others come through Apache", address)...)
 			}
 		}
@@ -154,10 +154,14 @@ func loopback(address string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// lookAddress connects to one address and asks.
-func (x *exam) lookAddress(name string, u unit, address string) finding {
-	say := func(status, remedy, format string, args ...any) finding {
-		return finding{"sockets", status, address + ": " + fmt.Sprintf(format, args...), remedy}
+// lookAddress connects to one address and asks; used says that there is something to connect to.
+func (x *exam) lookAddress(name string, u unit, address string) (f finding, used bool) {
+	say := func(status, remedy, format string, args ...any) (finding, bool) {
+		return finding{"sockets", status, address + ": " + fmt.Sprintf(format, args...), remedy}, true
+	}
+	absent := func(format string, args ...any) (finding, bool) {
+		f, _ := say(skipped, "", format, args...)
+		return f, false
 	}
 	restart := "systemctl restart " + name
 	if x.units == nil {
@@ -170,7 +174,7 @@ func (x *exam) lookAddress(name string, u unit, address string) finding {
 		case errors.Is(err, fs.ErrNotExist) && u.active == "active":
 			return say(failed, restart, "systemd listens, but its socket is gone")
 		case errors.Is(err, fs.ErrNotExist):
-			return say(skipped, "", "not in use (systemctl enable --now %s)", name)
+			return absent("not in use (systemctl enable --now %s)", name)
 		case err != nil:
 			return say(skipped, "", "it cannot be looked at: %v", err)
 		case strings.HasPrefix(name, "barback-fcgi") && st.Mode()&0o006 != 0:
@@ -191,9 +195,9 @@ func (x *exam) lookAddress(name string, u unit, address string) finding {
 	case errors.Is(err, fs.ErrPermission):
 		return say(skipped, "", "user %s may not connect%s: run this as root", caller(), who)
 	case errors.Is(err, unix.EADDRNOTAVAIL), errors.Is(err, unix.EAFNOSUPPORT), errors.Is(err, unix.ENETUNREACH):
-		return say(skipped, "", "this host has no such address")
+		return absent("this host has no such address")
 	case errors.Is(err, unix.ECONNREFUSED) && network(address) == "tcp" && u.active != "active":
-		return say(skipped, "", "nobody listens (systemctl enable --now %s)", name)
+		return absent("nobody listens (systemctl enable --now %s)", name)
 	case errors.Is(err, unix.ECONNREFUSED):
 		return say(failed, restart, "nobody listens behind it any more")
 	case errors.As(err, &foreign):

@@ -289,10 +289,13 @@ func (c *clinic) runnerElsewhere() {
 // orphan leaves an operation whose runner, guard and Barman were killed at one blow, so that nobody recorded its end.
 func (c *clinic) orphan() {
 	c.t.Helper()
-	c.barback("op", "start", "--server", "pg-b", "backup", "name=60:0:")
+	c.root("mv barman barman.away")
+	c.program("barman", "#!/bin/sh\n[ \"$1\" = --version ] && { echo 3.4.0; exit; }\n: >${0%/*}/asleep\nexec ${0%/*}/pg_basebackup 60\n")
+	c.root("rm -f asleep")
+	c.barback("op", "start", "--server", "pg-b", "backup")
 	eventually(c.t, 10*time.Second, func() string { return "Barman was not started" }, func() bool {
-		began, _ := filepath.Glob(c.dir + "/busy/pg-b")
-		return len(began) > 0
+		_, err := os.Stat(c.dir + "/asleep")
+		return err == nil
 	})
 	for _, part := range []string{partGuard, partRunner, partBarman, partChild} {
 		for _, a := range c.cast() {
@@ -301,6 +304,7 @@ func (c *clinic) orphan() {
 			}
 		}
 	}
+	c.root("mv barman.away barman")
 	eventually(c.t, 10*time.Second, func() string { return fmt.Sprint("it lives: ", c.programs(true)) }, func() bool { return len(c.programs(true)) == 0 })
 }
 
