@@ -104,7 +104,7 @@ func (s *site) recipe(text string) (string, bool) {
 
 // read takes the text of a file, and with it of those that it includes and that have to do with barback.
 func (s *site) read(path string, depth int) string {
-	data, err := os.ReadFile(path) // #nosec G304 -- Apache's configuration
+	data, err := os.ReadFile(path) // #nosec G304 G703 -- Apache's configuration
 	if errors.Is(err, fs.ErrPermission) {
 		s.closed = append(s.closed, path)
 	}
