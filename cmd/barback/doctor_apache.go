@@ -118,13 +118,14 @@ func (s *site) read(path string, depth int) string {
 				s.defines[value] = strings.Trim(m[3], `"`)
 			}
 		case "loadmodule":
-			s.modules[strings.TrimSuffix(value, "_module")] = true
+			// The recipes load what they need themselves, if it is installed.
+			file := s.absolute(s.expand(strings.Trim(m[3], `"`)))
+			if _, err := os.Stat(file); err == nil || !strings.Contains(m[3], "${BARBACK_MODULES}") {
+				s.modules[strings.TrimSuffix(value, "_module")] = true
+			}
 		default:
 			if value = s.expand(value); depth < 3 && strings.Contains(value, "barback") {
-				if !filepath.IsAbs(value) {
-					value = filepath.Join(s.dir, value)
-				}
-				paths, _ := filepath.Glob(value)
+				paths, _ := filepath.Glob(s.absolute(value))
 				for _, p := range paths {
 					included += "\n" + s.read(p, depth+1)
 				}
@@ -132,6 +133,14 @@ func (s *site) read(path string, depth int) string {
 		}
 	}
 	return text + included
+}
+
+// absolute is a path as Apache takes it: below its folder.
+func (s *site) absolute(path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(s.dir, path)
 }
 
 func (s *site) expand(text string) string {
@@ -269,11 +278,13 @@ func (x *exam) lookUse(u use) []finding {
 	}
 	if missing := s.missing(u.kind); len(missing) > 0 {
 		remedy := "a2enmod " + strings.Join(missing, " ") + " && systemctl restart apache2"
-		if s.rhel {
+		switch fcgid := slices.Contains(missing, "fcgid"); {
+		case s.rhel && fcgid:
 			remedy = "dnf install mod_fcgid && systemctl restart httpd"
-			if !slices.Contains(missing, "fcgid") {
-				remedy = edit(s.dir + "/conf.modules.d/00-base.conf")
-			}
+		case s.rhel:
+			remedy = edit(s.dir + "/conf.modules.d/00-base.conf")
+		case fcgid:
+			remedy = "apt-get install libapache2-mod-fcgid && " + remedy
 		}
 		bad(remedy, "modules that are not loaded: %s", strings.Join(missing, ", "))
 	}

@@ -97,7 +97,7 @@ func TestDoctorApache(t *testing.T) {
 			conf := dir + "/apache2.conf"
 			whole := c.read(conf)
 			defer c.write(strings.TrimPrefix(conf, c.dir+"/"), whole, 0o644)
-			c.write(strings.TrimPrefix(conf, c.dir+"/"), strings.ReplaceAll(whole, "LoadModule headers_module", "#"), 0o644)
+			c.write(strings.TrimPrefix(conf, c.dir+"/"), "Define BARBACK_MODULES /nonexistent\n"+strings.ReplaceAll(whole, "LoadModule headers_module", "#"), 0o644)
 			c.wants(c.ask(nil, "--apache", dir), failed, "apache", "modules that are not loaded: headers")
 			if strings.Contains(recipe, "cgi") && recipe != "proxy-fcgi" {
 				wrappers, _ := filepath.Glob(strings.TrimSpace(c.read(dir+"/run/www")) + "/root/barback.*cgi")
