@@ -9,11 +9,12 @@ GO      ?= go
 VERSION ?= $(shell packaging/version)
 BUILD    = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -buildid= -X main.linked=$(VERSION)'
 
+SUDO     = $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 GOLANGCI = $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 REDOCLY  = REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true npx --yes @redocly/cli@2.77.0
 GOVULN   = $(GO) run golang.org/x/vuln/cmd/govulncheck@latest
 
-.PHONY: all build test torture check lint-api demo package package-check machine-test man clean install help
+.PHONY: all build test torture bench bench-go bench-compare soak check lint-api demo package package-check machine-test man clean install help
 
 all: build
 
@@ -34,9 +35,29 @@ torture: build ## the long form of the tests that kill, fill disks, race and inj
 	packaging/lab/install --quiet
 	BARBACK_TORTURE=1 packaging/lab/test -v -timeout 120m -run 'Torture|Progress|Injection|Secrets' ./cmd/barback
 
+bench: build bin/bench ## measure every budget against an empty handler and plain Barman (ten minutes): dist/bench/
+	$(SUDO) bin/bench run $(BENCH) bin/barback bin/empty
+
+bench-go: ## run the Go benchmarks, six times each, into dist/bench/go-VERSION.txt
+	@mkdir -p dist/bench
+	$(GO) test -run '^$$' -bench . -benchmem -count 6 ./handler/... ./runner/... | tee dist/bench/go-$(VERSION).txt
+
+bench-compare: bin/bench ## compare two runs: OLD=a.json NEW=b.json, or two .txt of bench-go
+	@case "$(OLD)" in '') echo 'make bench-compare OLD=FILE NEW=FILE' >&2; exit 2 ;; \
+	*.txt) $(GO) run golang.org/x/perf/cmd/benchstat@latest "$(OLD)" "$(NEW)" ;; *) bin/bench compare "$(OLD)" "$(NEW)" ;; esac
+
+soak: build bin/bench ## a mixed load for MINUTES (30): memory, descriptors, zombies, errors
+	$(SUDO) bin/bench soak --minutes $(or $(MINUTES),30) bin/barback
+
+bin/bench: FORCE
+	packaging/lab/install --quiet
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/ ./packaging/bench ./packaging/bench/empty
+
+FORCE:
+
 check: build ## what has to be clean before a commit: gofmt, vet, linters, race tests, known vulnerabilities
 	packaging/lab/install --quiet
-	@test -z "$$(gofmt -l cmd handler runner)" || { gofmt -l cmd handler runner; echo 'make check: run gofmt -w on these files' >&2; exit 1; }
+	@test -z "$$(gofmt -l cmd handler packaging runner)" || { gofmt -l cmd handler packaging runner; echo 'make check: run gofmt -w on these files' >&2; exit 1; }
 	$(GO) vet ./...
 	$(GOLANGCI) run ./...
 	packaging/lab/test -race -timeout 80m ./...

@@ -106,7 +106,7 @@ func (h *handler) accepted(w http.ResponseWriter, r *request, op operation.Opera
 // toPoll answers 202 with an operation.
 func (h *handler) toPoll(w http.ResponseWriter, r *request, op operation.Operation) error {
 	r.target = string(op.ID)
-	v := h.view(op)
+	v := h.view(op, h.Records.OutputBytes(op.ID))
 	w.Header().Set("Location", v.Links["self"])
 	w.Header().Set("Operation-Location", v.Links["self"])
 	if !op.State.Final() {

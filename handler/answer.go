@@ -17,14 +17,20 @@ func answer(w http.ResponseWriter, r *request, status int, v any) error {
 	if !acceptsJSON(r.Header.Get("Accept")) {
 		return errNotAcceptable
 	}
+	body, err := encode(v)
+	if err != nil {
+		return err
+	}
+	send(w, r, "application/json", status, body)
+	return nil
+}
+
+func encode(v any) ([]byte, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
-		return err
-	}
-	send(w, r, "application/json", status, b.Bytes())
-	return nil
+	err := enc.Encode(v)
+	return b.Bytes(), err
 }
 
 // send is answer for what is written out already.

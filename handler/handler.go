@@ -70,6 +70,7 @@ type handler struct {
 	Config
 	router *httprouter.Router
 	table  []string // of the routes: "GET /servers"
+	ended  keptAnswers
 }
 
 // New builds the handler of all requests.

@@ -21,10 +21,11 @@ func (h *handler) operation(w http.ResponseWriter, r *request) error {
 	if op, err = h.waited(w, r, op); err != nil {
 		return err
 	}
-	if !op.State.Final() {
-		w.Header().Set("Retry-After", "1")
+	if op.State.Final() {
+		return h.answerEnded(w, r, op)
 	}
-	return answer(w, r, http.StatusOK, h.view(op))
+	w.Header().Set("Retry-After", "1")
+	return answer(w, r, http.StatusOK, h.view(op, h.Records.OutputBytes(op.ID)))
 }
 
 // find is the operation that the path names, if it is where the path says and the
@@ -98,8 +99,9 @@ func join(server string) string {
 
 // mayAny lets through who may see or do at least one type of operation there.
 func (r *request) mayAny(server string) error {
-	for _, kind := range barman.Names(server == "") {
-		if r.rights.May(r.Method, permission(server, kind)) || (r.Method == http.MethodGet || r.Method == http.MethodHead) && r.follows(server, kind) {
+	for i := range barman.Kinds {
+		kind := &barman.Kinds[i]
+		if kind.Instance == (server == "") && (r.rights.May(r.Method, permission(server, kind.Name)) || (r.Method == http.MethodGet || r.Method == http.MethodHead) && r.follows(server, kind.Name)) {
 			return nil
 		}
 	}
@@ -144,13 +146,13 @@ type outputView struct {
 	Href       string `json:"href"`
 }
 
-func (h *handler) view(op operation.Operation) view {
+// view is what is shown of an operation that has printed so much.
+func (h *handler) view(op operation.Operation, printed int64) view {
 	self := h.operationsPath(op.Server) + "/" + op.ID.Name()
 	failure := op.Error
 	if failure != nil {
 		failure = &operation.Failure{Title: failure.Title, Detail: maskMessage(failure.Detail)}
 	}
-	printed := h.Records.OutputBytes(op.ID)
 	return view{
 		ID: op.ID.Name(), Status: op.State.Status(), State: op.State, Type: op.Type, Server: optional(op.Server), Host: op.Host,
 		CreatedAt: op.CreatedAt, StartedAt: when(op.StartedAt), EndedAt: when(op.EndedAt),

@@ -20,16 +20,18 @@ var imports = map[string][]string{
 		"github.com/BurntSushi/toml", "github.com/coreos/go-systemd/v22/activation", "github.com/sirupsen/logrus", "golang.org/x/sys/unix", "golang.org/x/term"},
 	"barback/handler": {"barback/handler/auth", "barback/handler/barmanapi", "barback/runner/barman", "barback/runner/operation", "barback/runner/rewrite",
 		"github.com/julienschmidt/httprouter", "github.com/sirupsen/logrus", "go.yaml.in/yaml/v3"},
-	"barback/handler/auth":         {"barback/runner/durable", "github.com/BurntSushi/toml", "github.com/gofrs/flock", "github.com/golang-jwt/jwt/v5", "golang.org/x/crypto/argon2"},
-	"barback/handler/barmanapi":    {"barback/handler/auth", "barback/runner/barman", "barback/runner/barman/manual", "barback/runner/operation", "github.com/julienschmidt/httprouter"},
-	"barback/handler/contract":     {"github.com/santhosh-tekuri/jsonschema/v6", "go.yaml.in/yaml/v3"}, // tests only
-	"barback/handler/gateway":      {"barback/handler/auth", "github.com/coreos/go-systemd/v22/activation", "golang.org/x/sys/unix"},
-	"barback/runner":               {"barback/runner/barman", "barback/runner/operation", "github.com/gofrs/flock", "github.com/sirupsen/logrus", "golang.org/x/sys/unix"},
-	"barback/runner/barman":        {"barback/runner/barman/manual", "barback/runner/durable", "barback/runner/operation", "barback/runner/rewrite", "github.com/gofrs/flock", "golang.org/x/sys/unix"},
-	"barback/runner/barman/manual": {},
-	"barback/runner/durable":       {"golang.org/x/sys/unix"},
-	"barback/runner/operation":     {"barback/runner/durable", "github.com/gofrs/flock", "golang.org/x/sys/unix"},
-	"barback/runner/rewrite":       {"barback/runner/durable", "golang.org/x/sys/unix"},
+	"barback/handler/auth":          {"barback/runner/durable", "github.com/BurntSushi/toml", "github.com/gofrs/flock", "github.com/golang-jwt/jwt/v5", "golang.org/x/crypto/argon2"},
+	"barback/handler/barmanapi":     {"barback/handler/auth", "barback/runner/barman", "barback/runner/barman/manual", "barback/runner/operation", "github.com/julienschmidt/httprouter"},
+	"barback/handler/contract":      {"github.com/santhosh-tekuri/jsonschema/v6", "go.yaml.in/yaml/v3"}, // tests only
+	"barback/handler/gateway":       {"barback/handler/auth", "github.com/coreos/go-systemd/v22/activation", "golang.org/x/sys/unix"},
+	"barback/packaging/bench":       {},
+	"barback/packaging/bench/empty": {"golang.org/x/sys/unix"},
+	"barback/runner":                {"barback/runner/barman", "barback/runner/operation", "github.com/gofrs/flock", "github.com/sirupsen/logrus", "golang.org/x/sys/unix"},
+	"barback/runner/barman":         {"barback/runner/barman/manual", "barback/runner/durable", "barback/runner/operation", "barback/runner/rewrite", "github.com/gofrs/flock", "golang.org/x/sys/unix"},
+	"barback/runner/barman/manual":  {},
+	"barback/runner/durable":        {"golang.org/x/sys/unix"},
+	"barback/runner/operation":      {"barback/runner/durable", "github.com/gofrs/flock", "golang.org/x/sys/unix"},
+	"barback/runner/rewrite":        {"barback/runner/durable", "golang.org/x/sys/unix"},
 }
 
 type goPackage struct {

@@ -146,10 +146,10 @@ func (b *bench) growUsers() {
 	})
 }
 
-// fake gives the state a Barman whose archive-wal is what script says, for what is not about Barman.
+// fake gives the state a Barman whose archive-wal and switch-wal are what script says, for what is not about Barman.
 func (s *state) fake(script string) {
 	barman := s.dir + ".barman"
-	must(os.WriteFile(barman, fmt.Appendf(nil, "#!/bin/sh\ncase \" $* \" in *' archive-wal '*) %s;; *) exec %s \"$@\";; esac\n", script, s.env["LAB_BARMAN"]), 0o755)) // #nosec G306
+	must(os.WriteFile(barman, fmt.Appendf(nil, "#!/bin/sh\ncase \" $* \" in *' archive-wal '*|*' switch-wal '*) %s;; *) exec %s \"$@\";; esac\n", script, s.env["LAB_BARMAN"]), 0o755)) // #nosec G306
 	config := strings.Replace(string(mustHave(os.ReadFile(s.config))), fmt.Sprintf("command = %q", s.env["LAB_BARMAN"]), fmt.Sprintf("command = %q", barman), 1)
 	must(os.WriteFile(s.config, []byte(config), 0o644)) // #nosec G306
 }

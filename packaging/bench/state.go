@@ -21,7 +21,7 @@ const operations = "/servers/pg-one/operations"
 func (l *lab) state(name string, n int, more string) *state {
 	s := &state{lab: l, dir: filepath.Join(l.dir, name), config: filepath.Join(l.dir, name+".toml"), runner: filepath.Join(l.dir, name+".sock")}
 	l.run(l.command("mkdir", "-m", "750", s.dir))
-	text := fmt.Sprintf("state_dir = %q\nlog_level = \"warn\"\n%s\n[barman]\ncommand = %q\nconfig = %q\n[runner]\nsocket = %q\nmax_open = 2000\n[audit]\nfile = %q\n",
+	text := fmt.Sprintf("state_dir = %q\n%s\n[barman]\ncommand = %q\nconfig = %q\n[runner]\nsocket = %q\nmax_open = 2000\n[audit]\nfile = %q\n",
 		s.dir, more, l.env["LAB_BARMAN"], l.env["LAB_BARMAN_CONF"], s.runner, s.dir+".audit")
 	must(os.WriteFile(s.config, []byte(text), 0o644)) // #nosec G306 -- user barman reads it
 	s.verb("user", "allow", "bench", "*")

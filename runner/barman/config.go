@@ -84,9 +84,12 @@ func (r *reading) stands() bool {
 	return !slices.ContainsFunc(r.files, func(f file) bool { return durable.StampOf(f.path) != f.stamp })
 }
 
+// lasting is a variable for tests, whose files are young.
+var lasting = durable.Stamp.Lasting
+
 // lasts reports whether the next change of any of them will be seen.
 func (r *reading) lasts() bool {
-	return !slices.ContainsFunc(r.files, func(f file) bool { return !f.stamp.Lasting() })
+	return !slices.ContainsFunc(r.files, func(f file) bool { return !lasting(f.stamp) })
 }
 
 func (r *reading) read() (*config, error) {
