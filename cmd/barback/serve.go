@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"os/user"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -30,6 +31,7 @@ func serveDoor(c *call) error {
 	if err := c.parse(0, 0); err != nil {
 		return err
 	}
+	lean()
 	ctx, stop := ending()
 	defer stop()
 	h, cfg, log := c.handler(ctx)
@@ -57,6 +59,7 @@ func serveListen(c *call) error {
 	if *port != 0 {
 		*listen = net.JoinHostPort("127.0.0.1", strconv.Itoa(*port))
 	}
+	lean()
 	ctx, stop := ending()
 	defer stop()
 	h, cfg, log := c.handler(ctx)
@@ -68,6 +71,14 @@ func serveListen(c *call) error {
 // drain is how long a request may take that waits for Barman: for another's question to end, then for its own. Behind
 // systemd, TimeoutStopSec= of barback.service has to be longer.
 func (c *config) drain() time.Duration { return 2*time.Duration(c.Barman.Timeout) + 10*time.Second }
+
+// lean keeps a process that serves small: it has little to hold and makes much that is soon not needed.
+// GOGC in its environment says something else.
+func lean() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(50)
+	}
+}
 
 // ending is a context that ends when the process is told to.
 func ending() (context.Context, context.CancelFunc) {
