@@ -32,7 +32,7 @@ type lab struct {
 func (l *lab) up(barback, empty string) {
 	l.scripts = mustHave(filepath.Abs(l.scripts))
 	l.dir = mustHave(os.MkdirTemp("", "bb-bench."))
-	must(os.Chmod(l.dir, 0o755)) // #nosec G302 -- the users barman and www-data pass
+	must(os.Chmod(l.dir, 0o755))
 	l.atEnd(func() { _ = exec.Command(l.scripts+"/down", "--quiet", l.dir).Run() })
 	l.run(exec.Command(l.scripts+"/up", "--quiet", l.dir))
 	l.env = map[string]string{}
@@ -44,9 +44,9 @@ func (l *lab) up(barback, empty string) {
 	uid, gid := mustHave(strconv.ParseUint(u.Uid, 10, 32)), mustHave(strconv.ParseUint(u.Gid, 10, 32))
 	l.cred = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 	l.barback, l.empty = l.dir+"/barback", l.dir+"/empty"
-	l.run(exec.Command("install", "-m", "755", barback, l.barback)) // #nosec G204
+	l.run(exec.Command("install", "-m", "755", barback, l.barback))
 	if empty != "" {
-		l.run(exec.Command("install", "-m", "755", empty, l.empty)) // #nosec G204
+		l.run(exec.Command("install", "-m", "755", empty, l.empty))
 	}
 }
 
@@ -79,7 +79,7 @@ func (l *lab) run(cmd *exec.Cmd) string {
 
 // command is a command of user barman.
 func (l *lab) command(name string, args ...string) *exec.Cmd {
-	cmd := exec.Command(name, args...) // #nosec G204
+	cmd := exec.Command(name, args...)
 	cmd.Dir = l.dir
 	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=" + l.dir, "LANG=C.UTF-8"}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: l.cred, Setpgid: true}
@@ -98,7 +98,7 @@ type process struct {
 }
 
 func (l *lab) start(cmd *exec.Cmd) *process {
-	log := mustHave(os.OpenFile(l.dir+"/bench.log", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)) // #nosec G302
+	log := mustHave(os.OpenFile(l.dir+"/bench.log", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644))
 	defer func() { _ = log.Close() }()
 	cmd.Stderr = log
 	must(cmd.Start())
@@ -132,7 +132,7 @@ func (l *lab) socket(address, name string, program ...string) *process {
 	p := l.start(l.command("systemd-socket-activate", args...))
 	l.await("somebody listens on "+address, func() bool {
 		if strings.HasPrefix(address, "/") {
-			return os.Chmod(address, 0o666) == nil // #nosec G302 -- www-data connects
+			return os.Chmod(address, 0o666) == nil
 		}
 		return listening(address)
 	})
@@ -173,8 +173,8 @@ func (l *lab) tcp(program ...string) (string, *process) {
 // apache opens a program behind one of the shipped recipes and gives its URL.
 func (l *lab) apache(recipe, program, config string) string {
 	dir := mustHave(os.MkdirTemp(l.dir, "a.")) // short: Unix sockets lie in it
-	must(os.Chmod(dir, 0o755))                 // #nosec G302 -- www-data reads it
-	must(os.Mkdir(dir+"/run", 0o755))          // #nosec G301
+	must(os.Chmod(dir, 0o755))
+	must(os.Mkdir(dir+"/run", 0o755))
 	must(os.Chown(dir+"/run", int(l.cred.Uid), int(l.cred.Gid)))
 	switch recipe {
 	case "proxy-fcgi":
@@ -183,8 +183,8 @@ func (l *lab) apache(recipe, program, config string) string {
 		l.socket(dir+"/run/http.sock", "http", program, "--config", config)
 	}
 	_, port, _ := strings.Cut(freeAddress(), ":")
-	l.atEnd(func() { _ = exec.Command(l.scripts+"/apache", "stop", dir).Run() })                              // #nosec G204
-	return strings.TrimSpace(l.run(exec.Command(l.scripts+"/apache", recipe, dir, port, program, config))) // #nosec G204
+	l.atEnd(func() { _ = exec.Command(l.scripts+"/apache", "stop", dir).Run() })
+	return strings.TrimSpace(l.run(exec.Command(l.scripts+"/apache", recipe, dir, port, program, config)))
 }
 
 // machine describes what all this was measured on.
@@ -203,7 +203,7 @@ func (l *lab) machine() machine {
 
 // lineOf is what follows a word at the beginning of a line of a file.
 func lineOf(file, word string) string {
-	data, _ := os.ReadFile(file) // #nosec G304
+	data, _ := os.ReadFile(file)
 	return firstWords(string(data), word)
 }
 

@@ -50,7 +50,7 @@ func running(program string) map[int]string {
 func zombies(parents map[int]string) (n int) {
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
 	for _, file := range stats {
-		data, _ := os.ReadFile(file) // #nosec G304
+		data, _ := os.ReadFile(file)
 		_, rest, _ := strings.Cut(string(data), ") ")
 		fields := strings.Fields(rest)
 		if len(fields) < 2 || fields[0] != "Z" {
@@ -119,7 +119,7 @@ func (b *bench) memory() {
 	s := b.state("memory", 100, "idle_timeout = \"1s\"")
 	door := s.open()
 	b.socket(s.runner, "runner", s.barback, "run", "--config", s.config)
-	operation, _ := door.post(operations, `{"type":"backup","bwlimit":200}`)
+	operation, _ := door.post(`{"type":"backup","bwlimit":200}`)
 	transport.CloseIdleConnections()
 	b.await("barback leaves when it is idle", func() bool { return len(running(b.barback)) <= 1 })
 	var took samples
@@ -135,11 +135,10 @@ func (b *bench) memory() {
 		fail("the backup has no runner: its end came too soon")
 	}
 	b.figure("memory-runner", "memory (PSS) of one runner", atMost(10), "MiB", took, fmt.Sprintf("%d threads", count))
-	s.run(exec.Command("runuser", "-u", b.env["LAB_USER"], "--", s.barback, "op", "cancel", filepath.Base(operation), "--config", s.config)) // #nosec G204
+	s.run(exec.Command("runuser", "-u", b.env["LAB_USER"], "--", s.barback, "op", "cancel", filepath.Base(operation), "--config", s.config))
 	b.await("the backup ends", func() bool { return len(running(b.barback)) == 0 })
 	b.figure("memory-idle", "processes of barback when nobody asks", atMost(0), "processes", samples{float64(len(running(b.barback)))}, "")
 }
-
 
 // cpuTime is the milliseconds of processor time that a process has taken.
 func cpuTime(pid int) float64 {
