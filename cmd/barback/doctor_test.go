@@ -29,7 +29,7 @@ for unit; do
 	esac
 	rm -f "$dir/run/$1"
 	arg=; [ "$1" != runner.sock ] || arg=run
-	runuser -u barman -- systemd-socket-activate --listen="$dir/run/$1" "$2" "$dir/barback" $arg --config "$dir/barback.toml" </dev/null >>"$dir/socket.log" 2>&1 &
+	exec setpriv --reuid barman --regid barman --init-groups --inh-caps=-all systemd-socket-activate --listen="$dir/run/$1" "$2" "$dir/barback" $arg --config "$dir/barback.toml" </dev/null >>"$dir/socket.log" 2>&1 &
 	until [ -S "$dir/run/$1" ]; do sleep 0.02; done
 	[ "$1" = runner.sock ] && chmod 600 "$dir/run/$1" || chmod 660 "$dir/run/$1"
 	sed -i "s/^ActiveState=failed/ActiveState=active/; s/^UnitFileState=disabled/UnitFileState=enabled/" "$dir/units/$unit"
