@@ -522,7 +522,7 @@ var dialectAccess = []row{
 }
 
 func TestDialectAccess(t *testing.T) {
-	b, _ := newDialect(t, func(c *Config) { c.OwnConfig, c.Deadline = &fakeOwn{}, 100 * time.Millisecond })
+	b, _ := newDialect(t, func(c *Config) { c.OwnConfig, c.Deadline = &fakeOwn{}, 100*time.Millisecond })
 	for _, route := range b.table() {
 		_, path, _ := strings.Cut(route, " ")
 		begins := strings.Split(path, ":")[0]

@@ -48,7 +48,7 @@ func (k *Keeper) Identify(r *http.Request, now time.Time) (Identity, Rights, err
 	bearer := strings.EqualFold(scheme, "Bearer")
 	switch {
 	case vouched(r.Context()) != "" && (!bearer || !strings.HasPrefix(value, TokenPrefix)):
-		return k.rights(id, nil)
+		return k.rights(id)
 	case err != nil:
 		return id, Rights{}, err
 	case bearer:
@@ -61,7 +61,7 @@ func (k *Keeper) Identify(r *http.Request, now time.Time) (Identity, Rights, err
 			id = Identity{Name: name, Known: true, How: ByPeer}
 		}
 	}
-	return k.rights(id, nil)
+	return k.rights(id)
 }
 
 // authorization reads the header: Basic or Bearer, once.
@@ -77,12 +77,12 @@ func authorization(r *http.Request) (scheme, value string, err error) {
 	return scheme, strings.TrimSpace(value), nil
 }
 
-func (k *Keeper) rights(id Identity, scope []string) (Identity, Rights, error) {
+func (k *Keeper) rights(id Identity) (Identity, Rights, error) {
 	user, _, err := k.Users.Find(id.Name)
 	if err != nil {
 		return id, Rights{}, err
 	}
-	return id, user.rights(id, scope), nil
+	return id, user.rights(id, nil), nil
 }
 
 func (user *User) rights(id Identity, scope []string) Rights {
@@ -133,7 +133,7 @@ func (k *Keeper) ByJWT(token string, audience Audience, now time.Time) (Identity
 	if err != nil {
 		return nobody, Rights{}, err
 	}
-	return k.rights(Identity{Name: name, Known: true, How: ByToken}, nil)
+	return k.rights(Identity{Name: name, Known: true, How: ByToken})
 }
 
 func (k *Keeper) jwtUser(name string) (User, error) {
@@ -154,7 +154,7 @@ func (k *Keeper) byPassword(r *http.Request, now time.Time) (Identity, Rights, e
 	if err := k.Login(name, password, Remote(r), now); err != nil {
 		return nobody, Rights{}, err
 	}
-	return k.rights(Identity{Name: name, Known: true, How: ByPassword}, nil)
+	return k.rights(Identity{Name: name, Known: true, How: ByPassword})
 }
 
 // Login checks a password: ErrPassword, a ThrottledError or a BusyError if it lets nobody in. remote
