@@ -247,7 +247,7 @@ func (b *bench) growPolls() {
 	memory := growth{ID: "polls-memory", What: "long polls at once: memory (PSS)", X: "polls", Y: "MiB"}
 	b.grown("polls", "long polls of an operation at once", "polls", "ms", g, func(n int, note func(string, float64)) {
 		s := b.state(fmt.Sprint("polls-", n), 1, "")
-		s.fake("sleep 20")
+		s.fake("exec sleep 60")
 		d := s.open()
 		b.socket(s.runner, "runner", s.barback, "run", "--config", s.config)
 		operation, _ := d.post(cheapest)
