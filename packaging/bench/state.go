@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -50,6 +51,7 @@ func (s *state) fill(n int) {
 		must(os.WriteFile(filepath.Join(dir, "output.log"), []byte("Backup completed\n"), 0o644))
 		s.operation = operations + "/" + id
 	}
+	s.run(exec.Command("chown", "-R", s.env["LAB_USER"], s.dir))
 	_ = os.Remove(filepath.Join(s.dir, "index"))
 }
 
