@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -111,5 +112,20 @@ func TestDoctorApache(t *testing.T) {
 				c.wants(c.ask(nil, "--apache", dir), fine, "apache", "barback answers through it")
 			}
 		})
+	}
+}
+
+// TestDoctorHosts: Barman on other hosts, by ssh: one that answers, and one that nobody reaches.
+func TestDoctorHosts(t *testing.T) {
+	l := newLab(t, "bookworm")
+	c := &clinic{l}
+	c.write("barback.toml", c.read(c.config)+fmt.Sprintf("[[barman.host]]\nname = \"far\"\nssh = %q\ncommand = %q\nconfig = %q\n[[barman.host]]\nname = \"gone\"\nssh = \"ssh -p 1 barman@127.0.0.1\"\n",
+		l.env["LAB_SSH_COMMAND"], l.env["LAB_BARMAN"], l.env["LAB_BARMAN_CONF"]), 0o644)
+	d := c.ask(nil)
+	c.wants(d, fine, "barman", "on far: version 3.4")
+	c.wants(d, fine, "barman's configuration", "on far: 3 servers: pg-off, pg-one, pg-two")
+	remedy := c.wants(d, failed, "barman", "the Barman host gone cannot be reached")
+	if want := "runuser -u barman -- ssh -p 1 barman@127.0.0.1 true"; remedy != want {
+		t.Errorf("the remedy is %q, want %q", remedy, want)
 	}
 }
