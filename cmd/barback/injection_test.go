@@ -126,6 +126,7 @@ var (
 		{name: "a member's name", kind: "delete", pointers: []string{""}, put: func(to map[string]any, v any) { to["x"+fmt.Sprint(v)] = "x" }},
 		{name: "a member's name", kind: "archive_wal", pointers: []string{""}, put: func(to map[string]any, v any) { to["x"+fmt.Sprint(v)] = "x" }},
 		member("rebuild_xlogdb", "type", "rebuild_xlogdb"), member("sync_wals", "type", "sync_wals"), member("cron", "type", "cron"),
+		member("cron", "host"), member("config_update", "host"),
 		member("config_switch", "model_name", "m2", "größe"), member("config_switch", "reset", true),
 		change("scope", "server"), change("server_name", "pg-b"), change("model_name", "m2"), change("compression", "lz4", "a b"), change("conninfo", "host=a user=b"),
 		{name: "changes", kind: "config_update", pointers: []string{"/changes"}, put: func(to map[string]any, v any) { to["changes"] = v }},
