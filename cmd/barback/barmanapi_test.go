@@ -123,7 +123,7 @@ func (s *script) play() {
 	says("/barman/switch-wal", s.get("/barman/switch-wal", "server_name", "pg-one", "force", "TRUE"), `"status_code":200`, "WAL")
 	says("/barman/check", s.get("/barman/check", "server_name", "pg-one"), `PostgreSQL: OK`)
 
-	dest := fmt.Sprintf("%s/restored-%d", s.lab.dir, time.Now().UnixNano())
+	dest := fmt.Sprintf("%s/restored-%d", s.dir, time.Now().UnixNano())
 	restore := []string{"server_name", "pg-one", "backup_id", fmt.Sprint(lines[0]), "destination_directory", dest}
 	if status, printed := s.done(s.get("/barman/recover", restore...)); status != 200 || !exists(dest+"/PG_VERSION") {
 		t.Errorf("the recovery = %v %s, want 200 and a cluster", status, printed)
@@ -132,8 +132,8 @@ func (s *script) play() {
 		t.Errorf("the recovery into what is there = %v %s, want it refused", status, printed)
 	}
 	says("a restore over a command", s.get("/barman/recover", append(restore, "remote_ssh_command", "touch /tmp/x; ssh a")...), `"status_code":422`)
-	says("a shell's words", s.get("/barman/show-backup", "server_name", "pg-one", "backup_id", "$(touch "+s.lab.dir+"/canary)"), `"status_code":`)
-	if exists(s.lab.dir + "/canary") {
+	says("a shell's words", s.get("/barman/show-backup", "server_name", "pg-one", "backup_id", "$(touch "+s.dir+"/canary)"), `"status_code":`)
+	if exists(s.dir + "/canary") {
 		t.Error("a value was obeyed by a shell")
 	}
 

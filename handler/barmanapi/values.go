@@ -47,7 +47,7 @@ func ReadValues(query, contentType string, text []byte) (Values, error) {
 		return v, nil
 	}
 	media, _, _ := mime.ParseMediaType(contentType)
-	body := Values{}
+	var body Values
 	switch media {
 	case "application/x-www-form-urlencoded":
 		form, err := url.ParseQuery(string(text))
