@@ -33,7 +33,7 @@ func (l *lab) up(barback, empty string) {
 	l.scripts = mustHave(filepath.Abs(l.scripts))
 	l.dir = mustHave(os.MkdirTemp("", "bb-bench."))
 	must(os.Chmod(l.dir, 0o755))
-	l.atEnd(func() { _ = exec.Command(l.scripts+"/down", "--quiet", l.dir).Run() })
+	l.atEnd(func() { apart(l.scripts+"/down", "--quiet", l.dir) })
 	l.run(exec.Command(l.scripts+"/up", "--quiet", l.dir))
 	l.env = map[string]string{}
 	for line := range strings.Lines(string(mustHave(os.ReadFile(l.dir + "/env")))) {
@@ -47,6 +47,15 @@ func (l *lab) up(barback, empty string) {
 	l.run(exec.Command("install", "-m", "755", barback, l.barback))
 	if empty != "" {
 		l.run(exec.Command("install", "-m", "755", empty, l.empty))
+	}
+}
+
+// apart runs a script that cleans up, out of reach of a Ctrl-C or a time-out that ends us.
+func apart(name string, args ...string) {
+	cmd := exec.Command(name, args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "bench: %s: %v\n%s", name, err, out)
 	}
 }
 
@@ -183,7 +192,7 @@ func (l *lab) apache(recipe, program, config string) string {
 		l.socket(dir+"/run/http.sock", "http", program, "--config", config)
 	}
 	_, port, _ := strings.Cut(freeAddress(), ":")
-	l.atEnd(func() { _ = exec.Command(l.scripts+"/apache", "stop", dir).Run() })
+	l.atEnd(func() { apart(l.scripts+"/apache", "stop", dir) })
 	return strings.TrimSpace(l.run(exec.Command(l.scripts+"/apache", recipe, dir, port, program, config)))
 }
 
