@@ -68,7 +68,8 @@ func (s *script) done(answer map[string]any) (status float64, printed string) {
 	return result["status_code"].(float64), fmt.Sprint(result["list"], result["message"])
 }
 
-// TestBarmanapiStory plays what barmanapi's documentation shows, through every door, against the oldest and the newest Barman.
+// TestBarmanapiStory plays what barmanapi's documentation shows, through every door, against the oldest and the newest Barman,
+// here and behind a real sshd.
 func TestBarmanapiStory(t *testing.T) {
 	for _, suite := range []string{"bookworm", "sid"} {
 		l := newLab(t, suite)
@@ -81,6 +82,15 @@ func TestBarmanapiStory(t *testing.T) {
 				s.play()
 			})
 		}
+		t.Run(suite+" over ssh", func(t *testing.T) {
+			l := *l
+			l.t = t
+			far := l.overSSH()
+			far.addUser("memin", "admin")
+			url, _ := far.serve()
+			s := &script{lab: far, client: client{t, url}}
+			s.play()
+		})
 		t.Run(suite+" logs", func(t *testing.T) {
 			l := *l
 			l.t = t
@@ -163,7 +173,11 @@ func (s *script) play() {
 	says("/auth/user/change of the password", s.said("POST", "/auth/user/change", form("username", name, "password", password+" 2", "deny", "[]"), append([]string{"Content-Type", "application/x-www-form-urlencoded"}, as...)...), `"deny":[]`)
 	says("a token of the old password", s.get("/barman/list-server"), `"Token is not valid"`)
 	s.token = boss
-	says("/config/barman", s.get("/config/barman"), `"pg-one":{`)
+	if strings.HasSuffix(s.config, "/ssh.toml") {
+		says("/config/barman", s.get("/config/barman"), `"status_code":501`) // no command of Barman's tells of it
+	} else {
+		says("/config/barman", s.get("/config/barman"), `"pg-one":{`)
+	}
 }
 
 func exists(path string) bool {
