@@ -6,6 +6,8 @@ part_units() {
 	for unit in barback.service barback@1.service barback-prune.service barback-backup@pg-one.service; do
 		check "systemd-analyze security rates $unit with 2.0 or less" sh_m 'systemd-analyze security --no-pager --threshold=20 "$1" | tail -n 3' "$unit"
 	done
+	check "barback doctor finds nothing wrong, as root and as barman" sh_m 'barback doctor && runuser -u barman -- barback doctor'
+	check "barback doctor names a stopped socket, and its remedy starts it" healed
 	check "barback-prune.service does its work" m systemctl start barback-prune.service
 	check "barback-backup@pg-one.service makes a backup, as an operation like others" scheduled
 	check "barback-backup@nowhere.service, of no server, fails and says why" no_such_server
@@ -18,6 +20,15 @@ part_units() {
 		COMP_WORDS=(barback op st); COMP_CWORD=2; _barback; [ "${COMPREPLY[*]}" = start ]'
 	check "the package barback-pg-backup-api puts barback in the place of pg-backup-api" compat
 	check "a port that is taken does not break an installation, which says so" taken
+}
+
+healed() {
+	sh_m 'systemctl stop barback-runner.socket
+		! barback doctor --json >/root/found || exit 1
+		remedy=$(jq -r ".findings[] | select(.status == \"error\" and (.check | test(\"runner\"))) | .remedy" /root/found | head -n 1)
+		echo "remedy: $remedy"
+		sh -c "$remedy"
+		systemctl is-active barback-runner.socket && barback doctor >/dev/null'
 }
 
 scheduled() {
