@@ -55,8 +55,8 @@ func TestSeveralHosts(t *testing.T) {
 				t.Errorf("GET %s = %d %.300s, want %d", path, res.StatusCode, res.body, status)
 			}
 		}
-		if res := c.do("GET", "/status?deep=1", ""); res.StatusCode != 503 || !strings.Contains(string(res.body), `"barman on gone"`) {
-			t.Errorf("GET /status?deep=1 = %d %s, want 503 and a check of each host", res.StatusCode, res.body)
+		if res := c.do("GET", "/status?deep=1", ""); res.StatusCode != 503 || !strings.Contains(string(res.body), `on gone: `) || !strings.Contains(string(res.body), `on far: version `) {
+			t.Errorf("GET /status?deep=1 = %d %s, want 503 and what is with each host", res.StatusCode, res.body)
 		}
 	})
 	t.Run("names", func(t *testing.T) {
