@@ -24,8 +24,8 @@ part_units() {
 
 healed() {
 	sh_m 'systemctl stop barback-runner.socket
-		! barback doctor --json >/root/found || exit 1
-		remedy=$(jq -r ".findings[] | select(.status == \"error\" and (.check | test(\"runner\"))) | .remedy" /root/found | head -n 1)
+		! barback doctor --strict --json >/root/found || exit 1
+		remedy=$(jq -r ".findings[] | select(.status != \"ok\" and .check == \"runner socket\") | .remedy" /root/found)
 		echo "remedy: $remedy"
 		sh -c "$remedy"
 		systemctl is-active barback-runner.socket && barback doctor >/dev/null'
