@@ -24,8 +24,15 @@ INIT=
 # able says why a machine cannot be booted here, or nothing.
 able() {
 	if [ "$(id -u)" -ne 0 ]; then echo "this is not root"; return; fi
-	command -v systemd-nspawn >/dev/null || { echo "systemd-nspawn is not installed (apt-get install systemd-container)"; return; }
+	need_nspawn || { echo "systemd-nspawn is not installed (apt-get install systemd-container)"; return; }
 	unshare --mount --pid --fork true 2>/dev/null || { echo "root may not make namespaces here"; return; }
+}
+
+# need_nspawn installs it where Debian's packages can be had.
+need_nspawn() {
+	command -v systemd-nspawn >/dev/null && return
+	DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=600 install -y --no-install-recommends systemd-container \
+		</dev/null >/dev/null 2>&1 && command -v systemd-nspawn >/dev/null
 }
 
 # finish_base installs into the new system.
