@@ -100,7 +100,7 @@ func (c *config) backups(server string) ([]Backup, error) {
 				continue
 			}
 			path := filepath.Join(layout.dir, e.Name()) + layout.after
-			b, err := readBackup(path, id)
+			b, err := recallBackup(path, id)
 			if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 				continue // deleted in this moment, or no folder of a backup
 			}
