@@ -46,7 +46,7 @@ func tortureSeed(t testing.TB) uint64 {
 // the real one it refuses to work on a server where another one does, and its children do not inherit
 // its descriptors.
 const fakeBarman = `#!/bin/sh
-[ "$1" = --version ] && { echo 3.4.0; exit; }
+[ "$1" = --version ] && { echo 3.20.1; exit; }
 dir=${0%/*}
 plan=0:0:
 for server; do case $server in --name=*) plan=${server#--name=} ;; esac; done
