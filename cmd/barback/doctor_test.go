@@ -48,6 +48,9 @@ func newClinic(t testing.TB) *clinic {
 		t.Skip("only root sees all of an installation, and can mend it: make test")
 	}
 	c := &clinic{newYard(t, 4)}
+	t.Cleanup(func() { // what systemctl started outlives it
+		_ = exec.Command("pkill", "-KILL", "-U", "barman", "-f", regexp.QuoteMeta("listen="+c.dir+"/run/")).Run() // #nosec G204
+	})
 	c.write("barback.toml", strings.Replace(c.read(c.config), "stop_grace", "launch_timeout = \"2s\"\nstop_grace", 1), 0o644)
 	c.must(c.command("mkdir", c.dir+"/bin", c.dir+"/units", c.dir+"/home"))
 	c.write("bin/systemctl", playedSystemd, 0o755)
