@@ -224,7 +224,7 @@ func FuzzReadBackup(f *testing.F) {
 		if err := os.WriteFile(path, data, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		b, err := readBackup(path, "20260101T000000")
+		b, _, err := readBackup(path, "20260101T000000")
 		if err != nil {
 			return
 		}

@@ -180,7 +180,7 @@ func (c *config) lookAbandoned(server string, list []Entry) {
 			continue
 		}
 		// It may have ended, and set the lock free, since its file was read.
-		now, err := readBackup(e.path, e.ID)
+		now, _, err := readBackup(e.path, e.ID)
 		if e.Abandoned = err == nil && begun(now); !e.Abandoned && err == nil {
 			now.Data, now.path = e.Data, e.path
 			e.Backup = now

@@ -39,19 +39,19 @@ type Info struct {
 
 // readBackup reads a backup.info: lines key=value in alphabetical order, None for null. One that Barman did not write to its
 // end, or could not read, is an error: it tells of no backup that anybody could rely on.
-func readBackup(path, id string) (Backup, error) {
-	data, _, err := durable.ReadFile(path)
+func readBackup(path, id string) (Backup, durable.Stamp, error) {
+	data, stamp, err := durable.ReadFile(path)
 	if err != nil {
-		return Backup{}, err
+		return Backup{}, stamp, err
 	}
 	b := Backup{ID: id, Status: "EMPTY", Info: &Info{}}
 	if !utf8.Valid(data) {
-		return b, &damagedError{path, errors.New("it is not UTF-8")}
+		return b, stamp, &damagedError{path, errors.New("it is not UTF-8")}
 	}
 	if err := b.read(string(data)); err != nil {
-		return b, &damagedError{path, err}
+		return b, stamp, &damagedError{path, err}
 	}
-	return b, nil
+	return b, stamp, nil
 }
 
 type damagedError struct {

@@ -31,7 +31,8 @@ func TestBackupIsTheOneInTheFile(t *testing.T) {
 	// It is trusted only when it is old; a moment that passes makes it so.
 	eventually(t, func() string { return "a file that stays as it is, is not kept" }, func() bool {
 		is("one")
-		return keptBackups.at[path].backup.Name == "one"
+		b, ok := keptBackups.Recall(path)
+		return ok && b.Name == "one"
 	})
 	st, err := os.Stat(path)
 	if err != nil {

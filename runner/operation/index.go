@@ -49,7 +49,7 @@ type entry struct {
 type stamp struct{ size, mtime int64 }
 
 func (s *Store) stamp(id ID) (stamp, error) {
-	st, err := os.Stat(filepath.Join(s.dir(id), "operation.json"))
+	st, err := os.Stat(s.recordFile(id))
 	if err != nil {
 		return stamp{}, err
 	}

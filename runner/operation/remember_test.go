@@ -9,15 +9,11 @@ import (
 )
 
 // everythingLasts lets young files be remembered.
-func everythingLasts(t *testing.T) {
-	before := lasting
-	lasting = func(durable.Stamp) bool { return true }
-	t.Cleanup(func() { lasting = before })
-}
+func everythingLasts(s *Store) { s.memory.Settled = func(durable.Stamp) bool { return true } }
 
 func TestWhatIsRememberedIsTrueOfTheRecord(t *testing.T) {
-	everythingLasts(t)
 	s := newStore(t)
+	everythingLasts(s)
 	op := createDead(t, s, backupOf("pg-one"))
 	if first, err := s.Load(op.ID); err != nil || !first.State.Final() {
 		t.Fatalf("Load = %v, %v, want an end, as nobody is at work", first.State, err)
@@ -43,8 +39,8 @@ func TestWhatIsRememberedIsTrueOfTheRecord(t *testing.T) {
 }
 
 func TestOnlyWhatHasEndedIsRemembered(t *testing.T) {
-	everythingLasts(t)
 	s := newStore(t)
+	everythingLasts(s)
 	op, _ := create(t, s, backupOf("pg-one"))
 	for range 2 {
 		if now, err := s.Load(op.ID); err != nil || now.State != Queued {

@@ -20,7 +20,7 @@ import (
 // Store holds nothing open and may be copied.
 type Store struct {
 	root   string
-	memory *memory
+	memory durable.Kept[Operation]
 	// MaxOpen is how many operations may be without an end before [Store.Admit] refuses more; 0: any number.
 	MaxOpen int
 	// Elsewhere tells whether something of an operation still runs on another host, after the limit; an error
@@ -32,7 +32,7 @@ type Store struct {
 // The directory itself has to exist: making it is the administrator's or the
 // package's act, so that a missing mount is not papered over.
 func Open(dir string) (*Store, error) {
-	s := &Store{root: dir, memory: &memory{}}
+	s := &Store{root: dir, memory: durable.Kept[Operation]{Most: remembered}}
 	if err := s.Check(); err != nil {
 		return nil, err
 	}
@@ -117,6 +117,8 @@ func (s *Store) wrap(err error) error {
 	return &UnusableError{s.root, err}
 }
 
+func (s *Store) recordFile(id ID) string { return filepath.Join(s.dir(id), "operation.json") }
+
 func (s *Store) dir(id ID) string { return filepath.Join(s.root, "operations", string(id)) }
 
 // Load reads one operation as it really is: see [Store.Settle]. A record that cannot be
@@ -135,7 +137,7 @@ func (s *Store) Settle(id ID, patience, grace time.Duration, cause string) (Oper
 
 // read is the record as it stands; one that cannot be read comes back as damaged.
 func (s *Store) read(id ID) (Operation, error) {
-	op, ok := s.memory.recall(s, id)
+	op, ok := s.memory.Recall(s.recordFile(id))
 	if ok {
 		return op, nil
 	}
@@ -153,7 +155,8 @@ func (s *Store) read(id ID) (Operation, error) {
 // parse is read with the error as it is: who goes on to change the record must not take one that cannot
 // be read at this moment for final.
 func (s *Store) parse(id ID) (Operation, error) {
-	b, stamp, err := durable.ReadFile(filepath.Join(s.dir(id), "operation.json"))
+	path := s.recordFile(id)
+	b, stamp, err := durable.ReadFile(path)
 	if err != nil {
 		if _, statErr := os.Lstat(s.dir(id)); errors.Is(err, fs.ErrNotExist) && errors.Is(statErr, fs.ErrNotExist) {
 			return s.fromArchive(id)
@@ -162,7 +165,7 @@ func (s *Store) parse(id ID) (Operation, error) {
 	}
 	op, err := decode(id, b)
 	if err == nil {
-		s.memory.keep(op, len(b), stamp)
+		s.remember(path, op, len(b), stamp)
 	}
 	return op, err
 }
@@ -213,7 +216,7 @@ func (s *Store) Update(id ID, change func(*Operation) error) (Operation, error) 
 
 // write replaces the record; its end goes into the room that was reserved for it.
 func (s *Store) write(op Operation, data []byte) error {
-	path := filepath.Join(s.dir(op.ID), "operation.json")
+	path := s.recordFile(op.ID)
 	if !op.State.Final() {
 		return durable.WriteFile(path, data, 0o640)
 	}
