@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path"
 	"strings"
 	"sync"
@@ -140,30 +141,22 @@ func (b *bench) overhead() {
 	s := b.state("overhead", 100, "")
 	door := s.open()
 	b.socket(s.runner, "runner", s.barback, "run", "--config", s.config)
-	var took pair
-	for i := range b.times + 1 {
-		ours := func() float64 {
-			start := time.Now()
-			operation, _ := door.post(cheapest)
-			if state := door.ended(operation); state != "succeeded" {
-				fail("%s is %s", operation, state)
-			}
-			return ms(time.Since(start))
+	took := inTurns(b.times, func() float64 {
+		start := time.Now()
+		operation, _ := door.post(cheapest)
+		if state := door.ended(operation); state != "succeeded" {
+			fail("%s is %s", operation, state)
 		}
-		plain := func() float64 {
-			start := time.Now()
-			b.run(b.barman("archive-wal", "pg-one"))
-			return ms(time.Since(start))
-		}
-		if i%2 == 0 {
-			took.add(ours(), plain())
-		} else {
-			them := plain()
-			took.add(ours(), them)
-		}
-	}
-	took = took.rest()
+		return ms(time.Since(start))
+	}, func() float64 { return b.takes(b.barman("archive-wal", "pg-one")) })
 	b.figure("overhead", "POST → DONE for the cheapest operation, of what plain barman takes", atMost(1.10), "×", took.ratios(), took.said("ms"))
+}
+
+// takes runs a command and says how many milliseconds it took.
+func (b *bench) takes(c *exec.Cmd) float64 {
+	start := time.Now()
+	b.run(c)
+	return ms(time.Since(start))
 }
 
 func (b *bench) lists() {
@@ -196,9 +189,7 @@ func (b *bench) backups() {
 	door := s.open()
 	var took pair
 	for range b.rounds * 2 {
-		start := time.Now()
-		b.run(b.barman("list-backups", "pg-one"))
-		took.add(ms(time.Since(start)), ms(door.get("/servers/pg-one/backups")))
+		took.add(b.takes(b.barman("list-backups", "pg-one")), ms(door.get("/servers/pg-one/backups")))
 	}
 	took = took.rest()
 	b.figure("backups", "backups of a server with 100, so much faster than barman list-backups", atLeast(100), "×", took.ratios(), took.said("ms"))
@@ -207,22 +198,8 @@ func (b *bench) backups() {
 func (b *bench) diagnose() {
 	s := b.state("diagnose", 100, "")
 	door := s.open()
-	var took pair
-	for i := range b.rounds + 1 {
-		ours := func() float64 { return ms(door.get("/diagnose")) }
-		plain := func() float64 {
-			start := time.Now()
-			b.run(b.barman("diagnose"))
-			return ms(time.Since(start))
-		}
-		if i%2 == 0 {
-			took.add(ours(), plain())
-		} else {
-			them := plain()
-			took.add(ours(), them)
-		}
-	}
-	took = took.rest()
+	took := inTurns(b.rounds, func() float64 { return ms(door.get("/diagnose")) },
+		func() float64 { return b.takes(b.barman("diagnose")) })
 	b.figure("diagnose", "GET /diagnose, of what barman diagnose takes", atMost(1.05), "×", took.ratios(), took.said("ms"))
 	b.tenDiagnoses()
 }

@@ -36,6 +36,20 @@ func (p *pair) add(ours, theirs float64) {
 	p.ours, p.theirs = append(p.ours, ours), append(p.theirs, theirs)
 }
 
+// inTurns measures both n times, now the one first and now the other, and once more before to warm up.
+func inTurns(n int, ours, theirs func() float64) pair {
+	var p pair
+	for i := range n + 1 {
+		if i%2 == 0 {
+			p.add(ours(), theirs())
+		} else {
+			first := theirs()
+			p.add(ours(), first)
+		}
+	}
+	return p.rest()
+}
+
 // rest leaves out the first of both, which warmed up.
 func (p *pair) rest() pair { return pair{p.ours[1:], p.theirs[1:]} }
 
