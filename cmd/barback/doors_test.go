@@ -237,7 +237,7 @@ func wellFormed(t testing.TB, res reply) {
 		return
 	}
 	p := res.json(t)
-	if res.Request != nil && res.Request.URL != nil && barmanapi.Owns(res.Request.URL.Path) && kind == "application/json" { // its dialect: the members alone are the same
+	if barmanapi.Owns(res.Request.URL.Path) && kind == "application/json" { // its dialect: the members alone are the same
 		if p["status_code"] == nil || p["type"] == nil || p["message"] == nil {
 			t.Errorf("the %d is %s, want status_code, type and message", res.StatusCode, res.body)
 		}

@@ -221,6 +221,7 @@ func (p peer) raw(request string) reply {
 	if method, rest, ok := strings.Cut(request, " "); ok {
 		path, _, _ := strings.Cut(rest, " ")
 		path, _, _ = strings.Cut(path, "?")
+		res.Request.URL.Path = path
 		documented(p.t, method, path, res)
 	}
 	return res
@@ -255,7 +256,7 @@ func (p peer) read(conn net.Conn) reply {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	res.Request = &http.Request{Method: "raw"}
+	res.Request = &http.Request{Method: "raw", URL: &url.URL{}} // raw knows the path
 	return reply{res, body}
 }
 
