@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 	_ "time/tzdata" // not every host has the zones
+	"unicode/utf8"
 )
 
 // targets are the members that say where a recovery stops, each its own way.
@@ -68,10 +69,13 @@ func (r Request) stop() (s stop, err error) {
 	return s, nil
 }
 
-var (
-	lsnForm  = regexp.MustCompile(`^[0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}$`)
-	nameForm = regexp.MustCompile(`^[^'\\]{1,63}$`) // Barman writes it between quotes into PostgreSQL's configuration, as it is
-)
+var lsnForm = regexp.MustCompile(`^[0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}$`)
+
+// pointName reports whether a restore point can be called so: Barman writes the name between quotes into PostgreSQL's
+// configuration, as it is.
+func pointName(s string) bool {
+	return s != "" && utf8.RuneCountInString(s) <= 63 && !strings.ContainsAny(s, `'\`)
+}
 
 // target reads one of targets, and time_zone with it.
 func (r Request) target(name string, s *stop) (text string, err error) {
@@ -93,7 +97,7 @@ func (r Request) target(name string, s *stop) (text string, err error) {
 		}
 		s.lsn = parseLSN(text)
 	case "target_name":
-		if text, _, err = r.text(name); err == nil && !nameForm.MatchString(text) {
+		if text, _, err = r.text(name); err == nil && !pointName(text) {
 			err = invalid("A value is not allowed", name, "must be 1 to 63 characters, without ' and \\")
 		}
 	case "target_immediate":

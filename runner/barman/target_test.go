@@ -3,6 +3,7 @@ package barman
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -114,6 +115,9 @@ func TestTargetsInTime(t *testing.T) {
 		{"an empty transaction", `"target_xid":""`, "20260101T000000", nil, "/target_xid", "whole number"},
 		{"a negative transaction", `"target_xid":-1`, "20260101T000000", nil, "/target_xid", "whole number"},
 		{"a name", `"target_name":"before release 2"`, "20260101T000000", []string{"--target-name=before release 2"}, "", ""},
+		{"a name of 63 characters", `"target_name":"` + strings.Repeat("ö", 63) + `"`, "20260101T000000", []string{"--target-name=" + strings.Repeat("ö", 63)}, "", ""},
+		{"a name of 64", `"target_name":"` + strings.Repeat("ö", 64) + `"`, "20260101T000000", nil, "/target_name", "1 to 63"},
+		{"an empty name", `"target_name":""`, "20260101T000000", nil, "/target_name", "1 to 63"},
 		{"a name with a quote", `"target_name":"x' y"`, "20260101T000000", nil, "/target_name", "without '"},
 		{"a name with a backslash", `"target_name":"x\\"`, "20260101T000000", nil, "/target_name", "without '"},
 		{"at once", `"target_immediate":true`, "20260101T000000", []string{"--target-immediate"}, "", ""},
