@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"barback/runner/durable"
 )
 
 // Keeper knows the identities and what they may do.
@@ -22,9 +24,9 @@ type Keeper struct {
 // New is the keeper of a state directory. It makes no file before one is needed.
 func New(stateDir string, peers Peers) *Keeper {
 	dir := filepath.Join(stateDir, "auth")
-	tokens := &Tokens{Dir: filepath.Join(dir, "tokens")}
+	tokens := &Tokens{Dir: filepath.Join(dir, "tokens"), memory: durable.Kept[Token]{Most: seenTokens}}
 	return &Keeper{
-		Users:  &Users{Path: filepath.Join(stateDir, "users.toml"), fresh: tokens.RevokeAll},
+		Users:  &Users{Path: filepath.Join(stateDir, "users.toml"), fresh: tokens.RevokeAll, memory: durable.Kept[table]{Most: 1}},
 		Tokens: tokens,
 		Keys:   &Keys{Path: filepath.Join(dir, "jwt.key")},
 		Peers:  peers,

@@ -57,10 +57,14 @@ func split(pattern string) (verb, name string) {
 // match is path.Match with slashes hidden, so that * crosses them as in fnmatch,
 // and with fnmatch's [!…].
 func match(pattern, name string) bool {
-	hide := strings.NewReplacer("/", "\x00", "[!", "[^")
+	if pattern == "*" || !strings.ContainsAny(pattern, `*?[\`) { // nearly all, and nearly for nothing
+		return pattern == "*" || pattern == name
+	}
 	ok, err := path.Match(hide.Replace(pattern), strings.ReplaceAll(name, "/", "\x00"))
 	return ok && err == nil
 }
+
+var hide = strings.NewReplacer("/", "\x00", "[!", "[^")
 
 // within reports whether outer covers all that inner does. Inner is taken for a name: a * of outer takes in whatever
 // inner may stand for there. Where that cannot be told, the answer is no.

@@ -15,7 +15,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 	"unicode"
 
@@ -26,9 +25,8 @@ import (
 // up by opening one file, and revoked in every process at once by removing it. Its time of last use is
 // the time of the file, which needs neither a lock nor a write that could fail halfway.
 type Tokens struct {
-	Dir  string
-	mu   sync.Mutex
-	seen map[string]seen // by digest
+	Dir    string
+	memory durable.Kept[Token]
 }
 
 // Token is what is known of a token. The token itself is known to whom it was given alone.
@@ -125,10 +123,10 @@ func (t Token) expired(now time.Time) bool { return !t.ExpiresAt.IsZero() && !no
 // Find is what is known of a token that somebody shows. One that has expired or was revoked is
 // not known any more.
 func (s *Tokens) Find(secret string, now time.Time) (Token, error) {
-	if !goodToken.MatchString(secret) {
+	if !isToken(secret) {
 		return Token{}, ErrNoToken
 	}
-	path := filepath.Join(s.Dir, digest(secret))
+	path := s.Dir + "/" + digest(secret)
 	t, err := s.look(path)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && t.expired(now) {
 		return Token{}, ErrNoToken
@@ -142,10 +140,13 @@ func (s *Tokens) Find(secret string, now time.Time) (Token, error) {
 	return t.public(), nil
 }
 
-var (
-	goodToken = regexp.MustCompile(`^bb_[a-z2-7]{26}$`)
-	goodFile  = regexp.MustCompile(`^[0-9a-f]{64}$`)
-)
+// isToken reports whether s looks like what Create gives out.
+func isToken(s string) bool {
+	text, ok := strings.CutPrefix(s, TokenPrefix)
+	return ok && len(text) == 26 && strings.Trim(text, "abcdefghijklmnopqrstuvwxyz234567") == ""
+}
+
+var goodFile = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
 func digest(secret string) string {
 	sum := sha256.Sum256([]byte(secret))
@@ -156,6 +157,21 @@ func digest(secret string) string {
 func (t Token) public() Token {
 	t.ID = t.ID[:16]
 	return t
+}
+
+const seenTokens = 1024
+
+// look is load for those who come again and again.
+func (s *Tokens) look(path string) (Token, error) {
+	if t, ok := s.memory.Recall(path); ok {
+		return t, nil
+	}
+	stamp := durable.StampOf(path)
+	t, err := load(path)
+	if err == nil {
+		s.memory.Keep(path, t, stamp)
+	}
+	return t, err
 }
 
 func load(path string) (Token, error) {

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"barback/runner/durable"
 )
 
 func newTokens(t testing.TB) *Tokens {
@@ -175,9 +177,9 @@ func TestTokensThatWereSeen(t *testing.T) {
 	}
 	find("ann") // notes its use
 	find("ann")
-	long := s.seen[digest(secret)]
-	long.read, long.User = long.read.Add(time.Hour), "remembered" // as if the file had been old when it was read
-	s.seen[digest(secret)] = long
+	s.memory.Most, s.memory.Settled = 1, func(durable.Stamp) bool { return true } // as if the file were old
+	find("ann")
+	s.memory.Keep(path, Token{ID: digest(secret), User: "remembered"}, durable.StampOf(path))
 	find("remembered")
 	text, err := os.ReadFile(path)
 	if err != nil {

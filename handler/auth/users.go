@@ -6,15 +6,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync/atomic"
-	"syscall"
 	"time"
 	"unicode"
 
@@ -27,9 +24,9 @@ import (
 // Users is users.toml: who is known, and what they may do. Changes are made under
 // the lock of users.lock beside it and replace the file whole; readers take no lock.
 type Users struct {
-	Path  string
-	fresh func(name string) (n int, err error) // called before a name is added: what is left of who had it must end
-	last  atomic.Pointer[parsed]
+	Path   string
+	fresh  func(name string) (n int, err error) // called before a name is added: what is left of who had it must end
+	memory durable.Kept[table]
 }
 
 // User is one identity in users.toml.
@@ -49,14 +46,6 @@ func (user *User) stamp() string {
 // table is the content of users.toml.
 type table struct {
 	Users map[string]User `toml:"users"`
-}
-
-// parsed is a table with the file that it was read from.
-type parsed struct {
-	table
-	inode       uint64
-	size        int64
-	mtime, read time.Time
 }
 
 const mode = 0o600
@@ -91,60 +80,30 @@ func (u *Users) All() (map[string]User, error) {
 	return maps.Clone(t.Users), err
 }
 
-// settled is the age from which a file's time tells it from a later one: file systems count in
-// steps, and an inode number may be given again.
-const settled = 2 * time.Second
-
 // read parses the file, or takes what it was at the last time if it is the same one.
 func (u *Users) read() (table, error) {
-	none := table{Users: map[string]User{}}
-	st, err := os.Stat(u.Path)
+	if t, ok := u.memory.Recall(u.Path); ok {
+		return t, nil
+	}
+	t, stamp, err := u.load()
+	if err == nil {
+		u.memory.Keep(u.Path, t, stamp)
+	}
+	return t, err
+}
+
+// load reads the file itself. One that is not there names nobody.
+func (u *Users) load() (table, durable.Stamp, error) {
+	data, stamp, err := durable.ReadFile(u.Path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return none, nil
+		return table{Users: map[string]User{}}, durable.Stamp{}, nil
 	}
 	if err != nil {
-		return none, err
+		return table{}, stamp, err
 	}
-	if p := u.last.Load(); p != nil && p.is(st) && p.read.Sub(p.mtime) > settled {
-		return p.table, nil
-	}
-	p, err := u.load()
-	if errors.Is(err, fs.ErrNotExist) { // it went away just now
-		return none, nil
-	}
-	if err != nil {
-		return none, err
-	}
-	u.last.Store(&p)
-	return p.table, nil
+	t, err := u.parse(data)
+	return t, stamp, err
 }
-
-// load reads the file itself.
-func (u *Users) load() (parsed, error) {
-	p := parsed{read: time.Now()}
-	f, err := os.Open(u.Path)
-	if err != nil {
-		return p, err
-	}
-	defer func() { _ = f.Close() }()
-	st, err := f.Stat()
-	if err != nil {
-		return p, err
-	}
-	data, err := io.ReadAll(f)
-	if err != nil {
-		return p, err
-	}
-	p.inode, p.size, p.mtime = inode(st), st.Size(), st.ModTime()
-	p.table, err = u.parse(data)
-	return p, err
-}
-
-func (p *parsed) is(st fs.FileInfo) bool {
-	return p.inode == inode(st) && p.size == st.Size() && p.mtime.Equal(st.ModTime())
-}
-
-func inode(st fs.FileInfo) uint64 { return st.Sys().(*syscall.Stat_t).Ino }
 
 func (u *Users) parse(data []byte) (table, error) {
 	t := table{Users: map[string]User{}}
@@ -236,14 +195,11 @@ func (u *Users) edit(change func(table) error) error {
 		return fmt.Errorf("lock %s: %w", u.Path, err)
 	}
 	defer unlock()
-	p, err := u.load()
-	if errors.Is(err, fs.ErrNotExist) {
-		p, err = parsed{table: table{Users: map[string]User{}}}, nil
-	}
+	t, _, err := u.load()
 	if err != nil {
 		return err
 	}
-	t, old := p.table, maps.Clone(p.Users)
+	old := maps.Clone(t.Users)
 	if err := change(t); err != nil {
 		return err
 	}

@@ -30,12 +30,13 @@ func (k *Kept[V]) Recall(path string) (V, bool) {
 }
 
 // Keep holds what was made of the file with the stamp that [ReadFile] gave, unless its next change might not be seen.
+// That a file is not there is not kept: to look again is how it is told from one that cannot be looked at.
 func (k *Kept[V]) Keep(path string, value V, stamp Stamp) {
 	settled := k.Settled
 	if settled == nil {
 		settled = Stamp.Lasting
 	}
-	if k.Most == 0 || !settled(stamp) {
+	if k.Most == 0 || stamp == (Stamp{}) || !settled(stamp) {
 		return
 	}
 	k.mu.Lock()
