@@ -3,7 +3,6 @@ package handler
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"hash/fnv"
 	"net/http"
 	"slices"
@@ -35,19 +34,32 @@ func encode(v any) ([]byte, error) {
 
 // send is answer for what is written out already.
 func send(w http.ResponseWriter, r *request, contentType string, status int, body []byte) {
-	head := w.Header()
 	if status == http.StatusOK && r.Method != http.MethodPost {
-		hash := fnv.New64a()
-		_, _ = hash.Write(body)
-		tag := fmt.Sprintf(`"%x"`, hash.Sum64())
-		head.Set("ETag", tag)
-		head.Set("Cache-Control", "no-cache")
-		if matches(r.Header.Get("If-None-Match"), tag) {
-			w.WriteHeader(http.StatusNotModified)
-			return
-		}
+		sendTagged(w, r, contentType, tagged{body, etag(body)})
+		return
 	}
 	write(w, contentType, status, body)
+}
+
+// sendTagged answers a GET, unless the client has it already.
+func sendTagged(w http.ResponseWriter, r *request, contentType string, t tagged) {
+	head := w.Header()
+	head["Etag"] = []string{t.tag} // as net/http spells it
+	head["Cache-Control"] = revalidate
+	if matches(r.Header.Get("If-None-Match"), t.tag) {
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	write(w, contentType, http.StatusOK, t.body)
+}
+
+var revalidate = []string{"no-cache"}
+
+// etag is the same in all processes.
+func etag(body []byte) string {
+	hash := fnv.New64a()
+	_, _ = hash.Write(body)
+	return `"` + strconv.FormatUint(hash.Sum64(), 16) + `"`
 }
 
 func write(w http.ResponseWriter, contentType string, status int, body []byte) {

@@ -25,26 +25,32 @@ type edition struct {
 // keptAnswers are bodies; what is kept keeps the memory of its record, too, so that no other can lie there.
 type keptAnswers struct {
 	mu   sync.Mutex
-	kept map[edition][]byte
+	kept map[edition]tagged
 }
 
-func (b *keptAnswers) get(of edition) ([]byte, bool) {
+// tagged is a body with its ETag.
+type tagged struct {
+	body []byte
+	tag  string
+}
+
+func (b *keptAnswers) get(of edition) (tagged, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	body, ok := b.kept[of]
-	return body, ok
+	kept, ok := b.kept[of]
+	return kept, ok
 }
 
-func (b *keptAnswers) keep(of edition, body []byte) {
-	if len(body) > keptBodyLength {
+func (b *keptAnswers) keep(of edition, t tagged) {
+	if len(t.body) > keptBodyLength {
 		return
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.kept == nil || len(b.kept) >= keptBodies {
-		b.kept = map[edition][]byte{}
+		b.kept = map[edition]tagged{}
 	}
-	b.kept[of] = body
+	b.kept[of] = t
 }
 
 // answerEnded is answer for an operation that has ended.
@@ -57,14 +63,15 @@ func (h *handler) answerEnded(w http.ResponseWriter, r *request, op operation.Op
 		return answer(w, r, http.StatusOK, h.view(op, printed))
 	}
 	of := edition{&op.Request[0], printed}
-	body, ok := h.ended.get(of)
+	kept, ok := h.ended.get(of)
 	if !ok {
-		var err error
-		if body, err = encode(h.view(op, printed)); err != nil {
+		body, err := encode(h.view(op, printed))
+		if err != nil {
 			return err
 		}
-		h.ended.keep(of, body)
+		kept = tagged{body, etag(body)}
+		h.ended.keep(of, kept)
 	}
-	send(w, r, "application/json", http.StatusOK, body)
+	sendTagged(w, r, "application/json", kept)
 	return nil
 }

@@ -1,14 +1,12 @@
 package handler
 
 import (
-	"context"
 	"crypto/rand"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
-	"regexp"
 	"runtime/debug"
-	"slices"
 	"strings"
 	"time"
 
@@ -34,8 +32,6 @@ type request struct {
 	audited // what the audit log tells of it
 }
 
-type requestKey struct{}
-
 // crossOrigin keeps pages of other sites from using what a browser sends by itself: a password that
 // it remembers, a client certificate, the address of this host. Programs are no browsers and are let through.
 var crossOrigin = http.NewCrossOriginProtection()
@@ -60,14 +56,9 @@ func (r *request) sees(permission string) bool { return r.rights.May(http.Method
 func (h *handler) ServeHTTP(w http.ResponseWriter, raw *http.Request) {
 	start := time.Now()
 	r := &request{Request: raw, id: requestID(raw), asked: raw.URL.EscapedPath(), who: auth.FromContext(raw.Context())}
-	rec := &recorder{ResponseWriter: w, request: raw}
-	head := rec.Header()
-	head.Set("X-Request-Id", r.id)
-	head.Set("X-Content-Type-Options", "nosniff")
-	head.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'") // nothing here is a page
-	head.Set("Cross-Origin-Resource-Policy", "same-origin")
-	head.Set("Referrer-Policy", "no-referrer")
-	head.Set("Cache-Control", "no-store")
+	rec := &recorder{ResponseWriter: w, request: r, body: raw.Body}
+	maps.Copy(rec.Header(), frame)
+	rec.Header().Set("X-Request-Id", r.id)
 	defer func() {
 		if p := recover(); p != nil {
 			h.Log.WithFields(logrus.Fields{"request": r.id, "panic": fmt.Sprint(p), "stack": string(debug.Stack())}).Error("request panicked")
@@ -77,7 +68,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, raw *http.Request) {
 			"user": r.who.Name, "seconds": time.Since(start).Seconds()}).Info("request")
 		h.audit(r, rec.status)
 	}()
-	path, err := h.path(raw)
+	path, err := h.path(r)
 	if err == nil && h.Broken != nil {
 		err = &brokenError{h.Broken}
 	}
@@ -88,12 +79,22 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, raw *http.Request) {
 		h.problem(rec, r, err)
 		return
 	}
-	routed := raw.WithContext(context.WithValue(raw.Context(), requestKey{}, r))
-	url := *raw.URL
-	url.Path, url.RawPath = path, ""
-	routed.URL = &url
-	r.Request = routed
-	h.router.ServeHTTP(rec, routed)
+	if path != raw.URL.Path || raw.URL.RawPath != "" {
+		url := *raw.URL
+		url.Path, url.RawPath = path, ""
+		r.Request = raw.WithContext(raw.Context()) // a copy: the door's own stays as it is
+		r.URL = &url
+	}
+	h.router.ServeHTTP(rec, r.Request)
+}
+
+// frame are the headers of every answer, as far as it says nothing else.
+var frame = http.Header{
+	"X-Content-Type-Options":       {"nosniff"},
+	"Content-Security-Policy":      {"default-src 'none'; frame-ancestors 'none'"}, // nothing here is a page
+	"Cross-Origin-Resource-Policy": {"same-origin"},
+	"Referrer-Policy":              {"no-referrer"},
+	"Cache-Control":                {"no-store"},
 }
 
 // endpoint makes a route of e, for which it is known who asks.
@@ -109,6 +110,9 @@ func (h *handler) endpoint(e endpoint) httprouter.Handle {
 
 // canonical puts the server of the path under the one name that permissions and records know.
 func (h *handler) canonical(r *request) error {
+	if !h.Barman.Several() {
+		return nil
+	}
 	for i, p := range r.params {
 		if p.Key != "server" {
 			continue
@@ -124,8 +128,8 @@ func (h *handler) canonical(r *request) error {
 
 // routed makes a route of e.
 func (h *handler) routed(e endpoint) httprouter.Handle {
-	return func(w http.ResponseWriter, raw *http.Request, p httprouter.Params) {
-		r := raw.Context().Value(requestKey{}).(*request)
+	return func(w http.ResponseWriter, _ *http.Request, p httprouter.Params) {
+		r := w.(*recorder).request
 		r.params = p
 		if err := e(w, r); err != nil {
 			h.problem(w, r, err)
@@ -137,7 +141,7 @@ func (h *handler) routed(e endpoint) httprouter.Handle {
 func (h *handler) plain(f func(http.ResponseWriter, *http.Request) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, raw *http.Request) {
 		if err := f(w, raw); err != nil {
-			h.problem(w, raw.Context().Value(requestKey{}).(*request), err)
+			h.problem(w, w.(*recorder).request, err)
 		}
 	})
 }
@@ -153,16 +157,17 @@ func (h *handler) identify(r *request) {
 
 // path is the request's path below the mount point, without a trailing slash. What
 // Apache and we could read differently is refused: rules that a web server attaches to a
-// path would otherwise not hold.
-func (h *handler) path(r *http.Request) (string, error) {
+// path would otherwise not hold. An encoded slash is a slash to us; to a web server it is one, none or a reason to
+// refuse, as it was told.
+func (h *handler) path(r *request) (string, error) {
 	p := r.URL.Path
 	if p == "*" && r.Method == http.MethodOptions {
 		return "/", nil
 	}
-	if !strings.HasPrefix(p, "/") || encodedSlash.MatchString(r.URL.EscapedPath()) || strings.Contains(p, "//") || strings.ContainsFunc(p, func(c rune) bool { return c < ' ' || c == 0x7f }) {
+	if !strings.HasPrefix(p, "/") || strings.Contains(r.asked, "%2f") || strings.Contains(r.asked, "%2F") || strings.ContainsFunc(p, func(c rune) bool { return c < ' ' || c == 0x7f }) {
 		return "", errBadPath
 	}
-	if slices.ContainsFunc(strings.Split(p, "/"), func(s string) bool { return s == "." || s == ".." }) {
+	if strings.Contains(p, "//") || strings.Contains(p+"/", "/./") || strings.Contains(p+"/", "/../") {
 		return "", errBadPath
 	}
 	if h.BasePath != "" {
@@ -175,24 +180,27 @@ func (h *handler) path(r *http.Request) (string, error) {
 	return "/" + strings.Trim(p, "/"), nil
 }
 
-// encodedSlash is a slash to us; to a web server it is one, none or a reason to refuse, as it was told.
-var encodedSlash = regexp.MustCompile(`(?i)%2f`)
-
-var goodRequestID = regexp.MustCompile(`^[A-Za-z0-9._@-]{1,64}$`)
-
 // requestID takes a client's ID if it is harmless in a log and no token, else makes one.
 func requestID(r *http.Request) string {
-	if id := r.Header.Get("X-Request-Id"); goodRequestID.MatchString(id) && mask(id) == id {
+	if id := r.Header.Get("X-Request-Id"); isRequestID(id) && mask(id) == id {
 		return id
 	}
 	return strings.ToLower(rand.Text()[:16])
+}
+
+// isRequestID reports whether id is 1 to 64 letters and digits, and what joins them in such names.
+func isRequestID(id string) bool {
+	return id != "" && len(id) <= 64 && !strings.ContainsFunc(id, func(c rune) bool {
+		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !strings.ContainsRune("._@-", c)
+	})
 }
 
 // recorder remembers the status for the log, and lets no answer begin before the
 // request was read.
 type recorder struct {
 	http.ResponseWriter
-	request *http.Request
+	request *request
+	body    io.ReadCloser // of the request as it came
 	status  int
 }
 
@@ -208,8 +216,8 @@ func (r *recorder) WriteHeader(status int) {
 		return
 	}
 	r.status = status
-	if r.request.Body != nil && r.request.Header.Get("Expect") == "" {
-		_, _ = io.CopyN(io.Discard, r.request.Body, drainLimit)
+	if r.body != nil && r.body != http.NoBody && r.request.Header.Get("Expect") == "" {
+		_, _ = io.CopyN(io.Discard, r.body, drainLimit)
 	}
 	r.ResponseWriter.WriteHeader(status)
 }

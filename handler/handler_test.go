@@ -271,7 +271,7 @@ func (r *reply) want(code int, says string) {
 func (r *reply) wellFormed() {
 	r.t.Helper()
 	head := r.Header()
-	if !goodRequestID.MatchString(head.Get("X-Request-Id")) || head.Get("X-Content-Type-Options") != "nosniff" || head.Get("Cache-Control") == "" {
+	if !isRequestID(head.Get("X-Request-Id")) || head.Get("X-Content-Type-Options") != "nosniff" || head.Get("Cache-Control") == "" {
 		r.t.Errorf("%s: the headers are %v, want X-Request-Id, nosniff and Cache-Control", r.name, head)
 	}
 	if r.Code < 400 {

@@ -361,7 +361,7 @@ func TestRequestIDs(t *testing.T) {
 	seen := map[string]bool{}
 	for _, bad := range []string{"", strings.Repeat("x", 65), "a b", "a\nb", "a\x1b[31m", `a","level":"fatal`, "größe", "a/b", "{}", "\x00", "a=b"} {
 		got := b.ask("GET", "/status", "", "X-Request-Id", bad).Header().Get("X-Request-Id")
-		if got == bad || !goodRequestID.MatchString(got) || len(got) != 16 || seen[got] {
+		if got == bad || !isRequestID(got) || len(got) != 16 || seen[got] {
 			t.Errorf("X-Request-Id %q comes back as %q, want a new one", bad, got)
 		}
 		seen[got] = true
@@ -407,7 +407,8 @@ func FuzzPath(f *testing.F) {
 	f.Fuzz(func(t *testing.T, path string) {
 		for _, base := range []string{"", "/barback"} {
 			h := &handler{Config: Config{BasePath: base}}
-			got, err := h.path(&http.Request{Method: "GET", URL: &url.URL{Path: path}})
+			at := &url.URL{Path: path}
+			got, err := h.path(&request{Request: &http.Request{Method: "GET", URL: at}, asked: at.EscapedPath()})
 			if err != nil {
 				if got != "" {
 					t.Errorf("path(%q) = %q beside the error %v", path, got, err)

@@ -54,8 +54,11 @@ func isOwn(s string) bool {
 
 // isOld reports whether s is an ID of pg-backup-api: a local time.
 func isOld(s string) bool {
+	if len(s) != len(idTime) {
+		return false
+	}
 	_, err := time.Parse(idTime, s)
-	return err == nil && len(s) == len(idTime)
+	return err == nil
 }
 
 // Name is what clients call the operation: its ID, or the one that it had where it was imported from.
