@@ -4,10 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -33,37 +31,57 @@ type formatter struct{}
 
 // Format makes one line of e.
 func (formatter) Format(e *logrus.Entry) ([]byte, error) {
-	line := append(make([]byte, 0, 384), `{"level":"`...)
-	line = append(append(line, e.Level.String()...), `","msg":`...)
-	line, err := appendJSON(line, handler.Shown(e.Message))
-	for _, name := range slices.Sorted(maps.Keys(e.Data)) {
+	var line []byte
+	if e.Buffer != nil { // logrus keeps it for the next line
+		e.Buffer.Grow(512)
+		line = e.Buffer.AvailableBuffer()
+	}
+	line = append(append(line, `{"level":"`...), e.Level.String()...)
+	line, err := appendText(append(line, `","msg":`...), handler.Shown(e.Message))
+	names := make([]string, 0, 16)
+	for name := range e.Data {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
 		if err != nil {
 			return nil, err
 		}
-		value := e.Data[name]
-		switch v := value.(type) {
-		case string:
-			value = handler.Shown(v)
-		case error:
-			value = handler.ShownError(v)
-		}
 		line = append(append(append(line, `,"`...), name...), `":`...)
-		line, err = appendJSON(line, value)
+		switch v := e.Data[name].(type) {
+		case string:
+			line, err = appendText(line, handler.Shown(v))
+		case error:
+			line, err = appendText(line, handler.ShownError(v))
+		case int:
+			line = strconv.AppendInt(line, int64(v), 10)
+		default:
+			line, err = appendJSON(line, v)
+		}
 	}
 	return append(e.Time.AppendFormat(append(line, `,"time":"`...), time.RFC3339Nano), "\"}\n"...), err
 }
 
-func appendJSON(line []byte, value any) ([]byte, error) {
-	switch v := value.(type) {
-	case string:
-		if !strings.ContainsFunc(v, func(c rune) bool { return c < ' ' || c > '~' || strings.ContainsRune(`"\<>&`, c) }) {
-			return append(append(append(line, '"'), v...), '"'), nil
-		}
-	case int:
-		return strconv.AppendInt(line, int64(v), 10), nil
+func appendText(line []byte, s string) ([]byte, error) {
+	if plain(s) {
+		return append(append(append(line, '"'), s...), '"'), nil
 	}
+	return appendJSON(line, s)
+}
+
+func appendJSON(line []byte, value any) ([]byte, error) {
 	data, err := json.Marshal(value)
 	return append(line, data...), err
+}
+
+// plain reports whether nothing of s has to be escaped in JSON, nor is by encoding/json.
+func plain(s string) bool {
+	for _, c := range []byte(s) {
+		if c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+			return false
+		}
+	}
+	return true
 }
 
 func logLevel(s string) (logrus.Level, error) {
