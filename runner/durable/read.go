@@ -29,6 +29,13 @@ func StampOf(path string) Stamp {
 	return stampOf(&st)
 }
 
+// Size is the number of bytes of a file; 0 beside an error.
+func Size(path string) (int64, error) {
+	var st unix.Stat_t
+	err := retried(func() error { return unix.Stat(path, &st) })
+	return st.Size, err
+}
+
 // Lasting reports whether the file had been as it is for so long that its next change gives it another stamp.
 func (s Stamp) Lasting() bool { return time.Since(time.Unix(s.seconds, s.nano)) >= settled }
 

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"barback/runner/durable"
 )
 
 // MinOutput is the smallest cap of an output: whoever looks for something in what Barman prints first
@@ -28,15 +30,11 @@ func (s *Store) Output(id ID) (*os.File, error) {
 
 // OutputBytes is the size of what Barman printed so far, with what was left out.
 func (s *Store) OutputBytes(id ID) int64 {
-	st, err := os.Stat(filepath.Join(s.dir(id), "output.log"))
+	size, err := durable.Size(s.dir(id) + "/output.log")
 	if errors.Is(err, fs.ErrNotExist) {
-		n, _ := s.archivedSize(id)
-		return n
+		size, _ = s.archivedSize(id)
 	}
-	if err != nil {
-		return 0
-	}
-	return st.Size()
+	return size
 }
 
 // Omitted is how many of the bytes that Barman printed were left out.

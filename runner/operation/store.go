@@ -117,9 +117,9 @@ func (s *Store) wrap(err error) error {
 	return &UnusableError{s.root, err}
 }
 
-func (s *Store) recordFile(id ID) string { return filepath.Join(s.dir(id), "operation.json") }
+func (s *Store) recordFile(id ID) string { return s.dir(id) + "/operation.json" }
 
-func (s *Store) dir(id ID) string { return filepath.Join(s.root, "operations", string(id)) }
+func (s *Store) dir(id ID) string { return s.root + "/operations/" + string(id) }
 
 // Load reads one operation as it really is: see [Store.Settle]. A record that cannot be
 // parsed comes back in state damaged. ErrNotFound if there is none.
