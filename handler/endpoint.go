@@ -167,8 +167,13 @@ func (h *handler) path(r *request) (string, error) {
 	if !strings.HasPrefix(p, "/") || strings.Contains(r.asked, "%2f") || strings.Contains(r.asked, "%2F") || strings.ContainsFunc(p, func(c rune) bool { return c < ' ' || c == 0x7f }) {
 		return "", errBadPath
 	}
-	if strings.Contains(p, "//") || strings.Contains(p+"/", "/./") || strings.Contains(p+"/", "/../") {
+	if strings.Contains(p, "//") {
 		return "", errBadPath
+	}
+	for s := range strings.SplitSeq(p, "/") {
+		if s == "." || s == ".." {
+			return "", errBadPath
+		}
 	}
 	if h.BasePath != "" {
 		rest, ok := strings.CutPrefix(p, h.BasePath)
@@ -177,7 +182,10 @@ func (h *handler) path(r *request) (string, error) {
 		}
 		p = rest
 	}
-	return "/" + strings.Trim(p, "/"), nil
+	if p == "" || p == "/" {
+		return "/", nil
+	}
+	return strings.TrimSuffix(p, "/"), nil
 }
 
 // requestID takes a client's ID if it is harmless in a log and no token, else makes one.

@@ -147,3 +147,29 @@ func FuzzMask(f *testing.F) {
 		}
 	})
 }
+
+// What is not looked at for secrets holds none.
+func FuzzHarmless(f *testing.F) {
+	for _, s := range []string{"", "uid:33", "/servers/here:pg-one/operations", "::1", "-uann:secret", "--user:x:y", "authorization:x", "AuthoriZation:x", "paſsphrase_command:x",
+		"passphrase_command:x", "a://u:p@h", "--password\tx", "sshpass\n-px", "PGPASSWORD:'x'", `"pass\u0077ord\u003dx"`, "secret=x", "eyJa.b", "token:x", "bearer abcdefghijklmnopqrst"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if !harmless(s) {
+			return
+		}
+		for _, re := range secrets {
+			if re.MatchString(s) {
+				t.Errorf("%q is taken for harmless, but %v matches", s, re)
+			}
+		}
+	})
+}
+
+func TestWhatIsHarmless(t *testing.T) {
+	for s, want := range map[string]bool{"uid:33": true, "/servers/here:pg-one/operations": true, "fe80::1": true, "ann@example.org": true, "ann": true, "--password\tx": false, `"a"`: false} {
+		if got := harmless(s); got != want {
+			t.Errorf("harmless(%q) = %v, want %v", s, got, want)
+		}
+	}
+}
