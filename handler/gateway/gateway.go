@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/activation"
@@ -86,15 +87,27 @@ func Serve(ctx context.Context, h http.Handler, o Options) error {
 	h = o.Proxy.vouched(h) // of FastCGI and CGI no peer is known
 	switch door {
 	case CGI:
+		alone()
 		return serveCGI(h)
 	case FastCGI:
+		alone()
 		return serveFastCGI(ctx, h)
 	case Sockets:
 		return serveSockets(ctx, files, h, o)
 	case Connection:
+		alone()
 		return serveConnection(ctx, files[0], h, o)
 	}
 	return ErrNoDoor
+}
+
+// alone is for the doors that bring one request at a time, and a process for each of those that come at once: they
+// share the processors as it is, and a second thread in each of them would mostly look for work. GOMAXPROCS in the
+// environment says something else.
+func alone() {
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(1)
+	}
 }
 
 // ErrNoDoor says that nothing was waiting for this process.
