@@ -20,6 +20,7 @@ import (
 	"barback/handler/auth"
 	"barback/runner/barman"
 	"barback/runner/operation"
+	"barback/runner/pattern"
 )
 
 // defaultConfig is where the package puts the configuration.
@@ -172,11 +173,11 @@ func lineOf(data []byte, key toml.Key) int {
 	return 0
 }
 
-var basePath = regexp.MustCompile(`^(/[A-Za-z0-9._~-]+)*$`)
+var basePath = pattern.New(`^(/[A-Za-z0-9._~-]+)+$`)
 
 // proxyHeader has no underscore, which programs in between take for a hyphen, and is no header that has
 // a meaning already.
-var proxyHeader = regexp.MustCompile(`(?i)^(x-[a-z0-9-]+|remote-user)$`)
+var proxyHeader = pattern.New(`(?i)^(x-[a-z0-9-]+|remote-user)$`)
 
 // check refuses values that cannot work.
 func (c *config) check() error {
@@ -184,7 +185,7 @@ func (c *config) check() error {
 	switch {
 	case !filepath.IsAbs(c.StateDir):
 		return fmt.Errorf("state_dir: %q is not an absolute path", c.StateDir)
-	case !basePath.MatchString(c.BasePath):
+	case c.BasePath != "" && !basePath().MatchString(c.BasePath):
 		return fmt.Errorf("base_path: %q is not a path such as /barback", c.BasePath)
 	case c.MaxBody < 1024:
 		return fmt.Errorf("max_body: %d bytes are too few", c.MaxBody)
@@ -198,7 +199,7 @@ func (c *config) check() error {
 		return errors.New("retention: a value must not be negative; 0 switches a rule off")
 	case c.Runner.MaxOutput != 0 && c.Runner.MaxOutput < operation.MinOutput:
 		return fmt.Errorf("runner.max_output: %d bytes are too few: at least 1MiB, or 0 to keep all", c.Runner.MaxOutput)
-	case c.ProxyHeader != "" && !proxyHeader.MatchString(c.ProxyHeader):
+	case c.ProxyHeader != "" && !proxyHeader().MatchString(c.ProxyHeader):
 		return fmt.Errorf("trusted_proxy_header: %q is not the name of a header such as X-Remote-User", c.ProxyHeader)
 	case c.Audit.File != "" && !filepath.IsAbs(c.Audit.File):
 		return fmt.Errorf("audit.file: %q is not an absolute path", c.Audit.File)

@@ -6,12 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/BurntSushi/toml"
+
+	"barback/runner/pattern"
 )
 
 // optionType is the Go type of an option of the configuration; table is empty for those outside of one.
@@ -76,8 +77,8 @@ func spell(table, key, text string) (string, error) {
 }
 
 var (
-	tomlLine    = regexp.MustCompile(`[^\n]*\n|[^\n]+$`)
-	tableHeader = regexp.MustCompile(`^\s*\[\s*([A-Za-z0-9_-]+)\s*\]\s*(#.*)?$`)
+	tomlLine    = pattern.New(`[^\n]*\n|[^\n]+$`)
+	tableHeader = pattern.New(`^\s*\[\s*([A-Za-z0-9_-]+)\s*\]\s*(#.*)?$`)
 )
 
 // setKey puts a value, as TOML writes it, in place of what a key of a table has; a key that is not there comes behind the last one
@@ -88,7 +89,7 @@ func setKey(text, table, key, literal string) (string, error) {
 	if _, err := toml.Decode(text, &before); err != nil {
 		return "", err
 	}
-	lines := tomlLine.FindAllString(text, -1)
+	lines := tomlLine().FindAllString(text, -1)
 	here, last := "", -1
 	for i := 0; i < len(lines); {
 		word := strings.TrimSpace(lines[i])
@@ -97,7 +98,7 @@ func setKey(text, table, key, literal string) (string, error) {
 			i++
 		case word[0] == '[':
 			here = "[" // of another kind
-			if m := tableHeader.FindStringSubmatch(word); m != nil {
+			if m := tableHeader().FindStringSubmatch(word); m != nil {
 				here = m[1]
 			}
 			if here == table {

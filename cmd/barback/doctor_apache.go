@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"barback/runner/pattern"
 )
 
 // site is what Apache's configuration has of barback. It is read as text: what Apache itself makes of it only
@@ -44,11 +46,11 @@ var recipeModules = map[string][]string{
 }
 
 var (
-	directive     = regexp.MustCompile(`(?mi)^[ \t]*(Define|LoadModule|Include|IncludeOptional)[ \t]+("[^"]*"|\S+)[ \t]*("[^"]*"|\S*)`)
-	apacheComment = regexp.MustCompile(`(?m)^[ \t]*#.*$`)
-	apacheVar     = regexp.MustCompile(`\$\{(\w+)\}`)
-	handsOver     = regexp.MustCompile(`(?mi)^[ \t]*(?:ProxyPass|ProxyPassMatch|SetHandler|ScriptAlias|FcgidWrapper|RewriteRule)\b.*?(fcgi\.sock|http\.sock|(?:localhost|127\.0\.0\.1|\[::1\]):7480|barback\.fcgi|barback\.cgi)`)
-	loadedModule  = regexp.MustCompile(`(?m)^ (\w+)_module \(`)
+	directive     = pattern.New(`(?mi)^[ \t]*(Define|LoadModule|Include|IncludeOptional)[ \t]+("[^"]*"|\S+)[ \t]*("[^"]*"|\S*)`)
+	apacheComment = pattern.New(`(?m)^[ \t]*#.*$`)
+	apacheVar     = pattern.New(`\$\{(\w+)\}`)
+	handsOver     = pattern.New(`(?mi)^[ \t]*(?:ProxyPass|ProxyPassMatch|SetHandler|ScriptAlias|FcgidWrapper|RewriteRule)\b.*?(fcgi\.sock|http\.sock|(?:localhost|127\.0\.0\.1|\[::1\]):7480|barback\.fcgi|barback\.cgi)`)
+	loadedModule  = pattern.New(`(?m)^ (\w+)_module \(`)
 )
 
 // kinds tells a virtual host by what it hands requests to.
@@ -72,7 +74,7 @@ func readApache(dir string) site {
 		paths, _ := filepath.Glob(filepath.Join(dir, pattern))
 		for _, path := range paths {
 			text := s.read(path, 0)
-			m := handsOver.FindStringSubmatch(text)
+			m := handsOver().FindStringSubmatch(text)
 			switch name, isRecipe := s.recipe(text); {
 			case isRecipe:
 				s.uses = append(s.uses, use{name, path, text, true})
@@ -91,10 +93,10 @@ func readApache(dir string) site {
 	return s
 }
 
-var defineRecipe = regexp.MustCompile(`(?mi)^[ \t]*Define[ \t]+BARBACK_RECIPE[ \t]+(\S+)`)
+var defineRecipe = pattern.New(`(?mi)^[ \t]*Define[ \t]+BARBACK_RECIPE[ \t]+(\S+)`)
 
 func (s *site) recipe(text string) (string, bool) {
-	m := defineRecipe.FindStringSubmatch(text)
+	m := defineRecipe().FindStringSubmatch(text)
 	if m == nil {
 		return "", false
 	}
@@ -108,9 +110,9 @@ func (s *site) read(path string, depth int) string {
 	if errors.Is(err, fs.ErrPermission) {
 		s.closed = append(s.closed, path)
 	}
-	text := apacheComment.ReplaceAllString(strings.ReplaceAll(string(data), "\\\n", " "), "")
+	text := apacheComment().ReplaceAllString(strings.ReplaceAll(string(data), "\\\n", " "), "")
 	included := ""
-	for _, m := range directive.FindAllStringSubmatch(text, -1) {
+	for _, m := range directive().FindAllStringSubmatch(text, -1) {
 		value := strings.Trim(m[2], `"`)
 		switch strings.ToLower(m[1]) {
 		case "define":
@@ -144,7 +146,7 @@ func (s *site) absolute(path string) string {
 }
 
 func (s *site) expand(text string) string {
-	return apacheVar.ReplaceAllStringFunc(text, func(v string) string {
+	return apacheVar().ReplaceAllStringFunc(text, func(v string) string {
 		if value, ok := s.defines[v[2:len(v)-1]]; ok {
 			return value
 		}
@@ -166,7 +168,7 @@ func (s *site) ask() {
 		s.broken = fmt.Sprintf("%s (%v)", strings.TrimSpace(string(out)), err)
 		return
 	}
-	for _, m := range loadedModule.FindAllStringSubmatch(string(out), -1) {
+	for _, m := range loadedModule().FindAllStringSubmatch(string(out), -1) {
 		s.modules[m[1]] = true
 	}
 }
@@ -336,11 +338,11 @@ func (s *site) missing(kind string) (list []string) {
 	return list
 }
 
-var requestLen = regexp.MustCompile(`(?mi)^[ \t]*FcgidMaxRequestLen[ \t]+(\d+)`)
+var requestLen = pattern.New(`(?mi)^[ \t]*FcgidMaxRequestLen[ \t]+(\d+)`)
 
 // maxRequestLen is what a text sets, or mod_fcgid's own.
 func maxRequestLen(text string) int64 {
-	if m := requestLen.FindStringSubmatch(text); m != nil {
+	if m := requestLen().FindStringSubmatch(text); m != nil {
 		n, _ := strconv.ParseInt(m[1], 10, 64)
 		return n
 	}

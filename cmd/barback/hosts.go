@@ -4,10 +4,10 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"regexp"
 	"time"
 
 	"barback/runner/barman"
+	"barback/runner/pattern"
 )
 
 // host is a table [[barman.host]].
@@ -19,7 +19,7 @@ type host struct {
 }
 
 // hostName goes into paths, permissions and names of files.
-var hostName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`)
+var hostName = pattern.New(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`)
 
 // checkHosts refuses hosts that could not be told apart, or reached.
 func (c *config) checkHosts() error {
@@ -32,7 +32,7 @@ func (c *config) checkHosts() error {
 	seen := map[string]bool{}
 	for _, h := range c.Barman.Hosts {
 		switch {
-		case !hostName.MatchString(h.Name):
+		case !hostName().MatchString(h.Name):
 			return fmt.Errorf("barman.host: name = %q: letters, digits and _.- are needed, as it stands in paths", h.Name)
 		case seen[h.Name]:
 			return fmt.Errorf("barman.host: two are called %q", h.Name)

@@ -13,13 +13,13 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"barback/runner/barman"
 	"barback/runner/operation"
+	"barback/runner/pattern"
 )
 
 // result is an asynchronous command of barmanapi's: a folder active/YYYYMM/YYYYmmddHHMMSS_COMMAND_TOKEN, or such a one within
@@ -32,7 +32,7 @@ type result struct {
 }
 
 // resultFolder leaves out the token, which is a secret, and long enough for a file name of its own.
-var resultFolder = regexp.MustCompile(`^(\d{8})(\d{6})_([a-z-]+)_`)
+var resultFolder = pattern.New(`^(\d{8})(\d{6})_([a-z-]+)_`)
 
 // resultFiles are the files of one folder.
 type resultFiles struct {
@@ -46,7 +46,7 @@ func readHistory(dir string, now time.Time) (list []result, wrong []error) {
 	found := map[string]*resultFiles{}
 	put := func(name string, data []byte, at time.Time) {
 		parts := strings.Split(path.Clean(name), "/")
-		if len(parts) != 3 || !resultFolder.MatchString(parts[1]) {
+		if len(parts) != 3 || !resultFolder().MatchString(parts[1]) {
 			return
 		}
 		key := parts[0] + "/" + parts[1]
@@ -144,13 +144,13 @@ func readActive(dir string, put func(name string, data []byte, at time.Time)) er
 
 // name is what the folder is called in messages: without the token.
 func (f *resultFiles) name() string {
-	m := resultFolder.FindStringSubmatch(f.folder)
+	m := resultFolder().FindStringSubmatch(f.folder)
 	return m[1] + m[2] + "_" + m[3]
 }
 
 // result makes a record of the files.
 func (f *resultFiles) result(now time.Time) (result, error) {
-	m := resultFolder.FindStringSubmatch(f.folder)
+	m := resultFolder().FindStringSubmatch(f.folder)
 	began, err := time.ParseInLocation("20060102150405", m[1]+m[2], time.Local)
 	if err != nil {
 		return result{}, err

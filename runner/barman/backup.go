@@ -2,15 +2,16 @@ package barman
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
+
+	"barback/runner/pattern"
 )
 
 // backupName is what we accept as a backup's name: it must not look like an ID
 // or one of Barman's words, or nobody could ask for it again.
-var backupName = regexp.MustCompile(`^[A-Za-z0-9_.][A-Za-z0-9_. :+@-]*$`)
+var backupName = pattern.New(`^[A-Za-z0-9_.][A-Za-z0-9_. :+@-]*$`)
 
-var sizeForm = regexp.MustCompile(`^[0-9]{1,15}([KMGT]i?)?$`)
+var sizeForm = pattern.New(`^[0-9]{1,15}([KMGT]i?)?$`)
 
 // backupOptions are in the order of the command line.
 var backupOptions = slices.Concat(
@@ -33,7 +34,7 @@ func newName(r Request, member string) ([]string, error) {
 	if err != nil || !ok {
 		return nil, err
 	}
-	if words[name] || !backupName.MatchString(name) || backupID.MatchString(name) {
+	if words[name] || !backupName().MatchString(name) || backupID().MatchString(name) {
 		return nil, invalid("A value is not allowed", member, "must be letters, digits, blanks and _.:+@-, and neither a backup ID nor one of Barman's words (latest, oldest …)")
 	}
 	return []string{"--name=" + name}, nil

@@ -6,11 +6,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
+
+	"barback/runner/pattern"
 )
 
 // Backup is one entry of a server's catalog.
@@ -55,7 +56,7 @@ func (b Backup) Type() string {
 // usable are the backups that Barman can restore from.
 func (b Backup) usable() bool { return b.Status == "DONE" || b.Status == "WAITING_FOR_WALS" }
 
-var backupID = regexp.MustCompile(`^\d{8}T\d{6}$`)
+var backupID = pattern.New(`^\d{8}T\d{6}$`)
 
 // Backups reads the catalog of a server, oldest first. Barman before 3.13 keeps
 // a backup's facts in base/ID/backup.info, later ones in meta/ID-backup.info; a catalog
@@ -96,7 +97,7 @@ func (c *config) backups(server string) ([]Backup, error) {
 		}
 		for _, e := range entries {
 			id, ok := strings.CutSuffix(e.Name(), layout.before)
-			if !ok || !backupID.MatchString(id) {
+			if !ok || !backupID().MatchString(id) {
 				continue
 			}
 			path := filepath.Join(layout.dir, e.Name()) + layout.after

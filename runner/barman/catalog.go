@@ -128,7 +128,7 @@ func (c *config) kept(server string) map[string]string {
 	found := map[string]string{}
 	entries, _ := os.ReadDir(dir)
 	for _, e := range entries {
-		if id, ok := strings.CutSuffix(e.Name(), "-keep"); ok && backupID.MatchString(id) {
+		if id, ok := strings.CutSuffix(e.Name(), "-keep"); ok && backupID().MatchString(id) {
 			target, _ := os.ReadFile(filepath.Join(dir, e.Name())) // #nosec G304 -- Barman's own file
 			found[id] = strings.TrimSpace(string(target))
 		}

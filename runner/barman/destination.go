@@ -2,11 +2,11 @@ package barman
 
 import (
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
 	"barback/runner/operation"
+	"barback/runner/pattern"
 )
 
 // relocate says where the backup's tablespaces go. Barman puts one that nobody moves back to
@@ -24,7 +24,7 @@ func (c *Client) relocate(args []string, r Request, backup Backup, target *opera
 			return nil, refused("tablespaces", "the backup holds the tablespace %q, which Barman would restore to %s, over what is there; give it another folder with \"tablespaces\": {%q: \"/…\"}, or say \"overwrite\": true", t.Name, t.Location, t.Name)
 		case !ok:
 			continue
-		case !tablespaceName.MatchString(t.Name):
+		case !tablespaceName().MatchString(t.Name):
 			return nil, invalid("A value is not allowed", "tablespaces/"+token(t.Name), "a tablespace of this name cannot be moved on a command line")
 		}
 		if err := c.checkDestination("tablespaces/"+token(t.Name), to, allowed); err != nil {
@@ -39,7 +39,7 @@ func (c *Client) relocate(args []string, r Request, backup Backup, target *opera
 	return args, nil
 }
 
-var tablespaceName = regexp.MustCompile(`^[\pL\pN_.-]+$`)
+var tablespaceName = pattern.New(`^[\pL\pN_.-]+$`)
 
 // place is where a restore goes.
 type place struct {
@@ -88,7 +88,7 @@ func (c *Client) place(r Request) (p place, err error) {
 	return p, err
 }
 
-var plainPath = regexp.MustCompile(`^/[\pL\pN_./@%+=:,-]+$`)
+var plainPath = pattern.New(`^/[\pL\pN_./@%+=:,-]+$`)
 
 // checkDestination lets a restore write to an absolute, clean path that is not
 // Barman's own: Barman empties the folder that it restores into. allowed are the folders below which it may be; none: those
@@ -97,7 +97,7 @@ func (c *Client) checkDestination(member, dest string, allowed []string) error {
 	if dest == "/" {
 		return invalid("A value is not allowed", member, "must not be /")
 	}
-	if !plainPath.MatchString(dest) {
+	if !plainPath().MatchString(dest) {
 		return invalid("A value is not allowed", member, "must be an absolute path of letters, digits and _.@%%+=:,- (what a shell gives a meaning to is refused, as the path goes through the target's)")
 	}
 	if filepath.Clean(dest) != strings.TrimSuffix(dest, "/") {

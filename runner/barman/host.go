@@ -9,13 +9,13 @@ import (
 	"fmt"
 	"net/url"
 	"os"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"barback/runner/operation"
+	"barback/runner/pattern"
 )
 
 // Host is the machine that a Barman works on.
@@ -30,7 +30,7 @@ type Host struct {
 var hostScript string
 
 // comments are not for the host's list of processes.
-var comments = regexp.MustCompile(`(?m)^\s*(#.*)?\n`)
+var comments = pattern.New(`(?m)^\s*(#.*)?\n`)
 
 // limits keep a connection from hanging: no password is asked for, and a host that does not answer is given up. They
 // stand behind the administrator's own words, of which ssh takes the first.
@@ -62,7 +62,7 @@ func (h Host) Remote() bool { return len(h.SSH) > 0 }
 
 // over is the command that has the script do act for the operation with argv.
 func (h Host) over(act string, id operation.ID, grace, silence time.Duration, argv ...string) ([]string, error) {
-	words := []string{"/bin/sh", "-c", comments.ReplaceAllString(hostScript, ""), "barback-host", act, string(id), seconds(grace), seconds(silence)}
+	words := []string{"/bin/sh", "-c", comments().ReplaceAllString(hostScript, ""), "barback-host", act, string(id), seconds(grace), seconds(silence)}
 	line := "exec"
 	for _, w := range append(words, argv...) {
 		line += " " + quote(w)

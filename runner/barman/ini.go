@@ -4,19 +4,20 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"regexp"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"barback/runner/pattern"
 )
 
 // defaultSection holds for all sections of its file.
 const defaultSection = "DEFAULT"
 
 var (
-	lineOf    = regexp.MustCompile(`[^\r\n]*(?:\r\n|\n|\r)|[^\r\n]+$`)
-	header    = regexp.MustCompile(`^\[(.+)\]`)
-	reference = regexp.MustCompile(`%%|%\(([^)]*)\)s`)
+	lineOf    = pattern.New(`[^\r\n]*(?:\r\n|\n|\r)|[^\r\n]+$`)
+	header    = pattern.New(`^\[(.+)\]`)
+	reference = pattern.New(`%%|%\(([^)]*)\)s`)
 )
 
 // entry is a section's header, or an option of one, and where it stands.
@@ -35,7 +36,7 @@ func scan(text string) (lines []string, entries []entry, err error) {
 	if !utf8.ValidString(text) {
 		return nil, nil, errors.New("is not UTF-8")
 	}
-	lines = lineOf.FindAllString(text, -1)
+	lines = lineOf().FindAllString(text, -1)
 	in, inside := "", false
 	var last *entry // the option whose value may go on
 	depth := 0      // of its line
@@ -54,7 +55,7 @@ func scan(text string) (lines []string, entries []entry, err error) {
 			continue
 		}
 		depth = indent
-		if m := header.FindStringSubmatch(word); m != nil {
+		if m := header().FindStringSubmatch(word); m != nil {
 			in, inside, last = m[1], true, nil
 			entries = append(entries, entry{section: in, line: n})
 			continue
@@ -122,7 +123,7 @@ func (s section) value(option string) string {
 // to themselves several times there would be no end.
 func (s section) expand(option string, depth int) (v string, ok bool) {
 	ok = true
-	v = reference.ReplaceAllStringFunc(s[option], func(found string) string {
+	v = reference().ReplaceAllStringFunc(s[option], func(found string) string {
 		if found == "%%" {
 			return "%"
 		}

@@ -2,11 +2,12 @@ package barman
 
 import (
 	"errors"
-	"regexp"
 	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"barback/runner/pattern"
 )
 
 // setOption puts a value, as it is to be written, in place of the one that counts of an option in a section of a file; an
@@ -134,11 +135,11 @@ func checkValue(value string) error {
 }
 
 // The length is compared apart: a bound in a pattern makes it cost each start of the program a tenth of a millisecond.
-var optionName = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
+var optionName = pattern.New(`^[a-z][a-z0-9_]*$`)
 
 // checkOptionName says why a text can be no name of an option.
 func checkOptionName(name string) error {
-	if len(name) > 100 || !optionName.MatchString(name) {
+	if len(name) > 100 || !optionName().MatchString(name) {
 		return errors.New("is no name of an option: it has lower-case letters, digits and _")
 	}
 	return nil

@@ -97,13 +97,13 @@ func oneOf(words ...string) reader {
 }
 
 // like is a text of a form that is described in words.
-func like(form *regexp.Regexp, words string) reader {
+func like(form func() *regexp.Regexp, words string) reader {
 	return func(r Request, name string) ([]string, error) {
 		s, ok, err := r.text(name)
 		if err != nil || !ok {
 			return nil, err
 		}
-		if !form.MatchString(s) {
+		if !form().MatchString(s) {
 			return nil, invalid("A value is not allowed", name, "must be %s", words)
 		}
 		return []string{long(name) + "=" + s}, nil

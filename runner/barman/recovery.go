@@ -4,14 +4,14 @@ import (
 	"encoding/json"
 	"net/url"
 	"path/filepath"
-	"regexp"
 	"slices"
 
 	"barback/runner/operation"
+	"barback/runner/pattern"
 )
 
 var (
-	fileName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*\.conf$`)
+	fileName = pattern.New(`^[A-Za-z0-9_][A-Za-z0-9_.-]*\.conf$`)
 )
 
 // stagings are folders that Barman writes to and tidies up by itself.
@@ -37,7 +37,7 @@ var recoveryOptions = slices.Concat(
 	},
 )
 
-var cloudName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.:/-]*$`)
+var cloudName = pattern.New(`^[A-Za-z0-9_][A-Za-z0-9_.:/-]*$`)
 
 const cloudWords = "letters, digits and _.:/-"
 

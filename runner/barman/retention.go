@@ -1,11 +1,12 @@
 package barman
 
 import (
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"barback/runner/pattern"
 )
 
 // What a retention policy says of a backup, in Barman's words.
@@ -28,8 +29,8 @@ type policy struct {
 }
 
 var (
-	redundancyForm = regexp.MustCompile(`(?i)^\s*redundancy\s+(\d+)\s*$`)
-	windowForm     = regexp.MustCompile(`(?i)^\s*recovery\s+window\s+of\s+(\d+)\s+(day|month|week)s?\s*$`)
+	redundancyForm = pattern.New(`(?i)^\s*redundancy\s+(\d+)\s*$`)
+	windowForm     = pattern.New(`(?i)^\s*recovery\s+window\s+of\s+(\d+)\s+(day|month|week)s?\s*$`)
 )
 
 // days of Barman's units.
@@ -42,12 +43,12 @@ func (c *config) policy(server string) (p policy, enforced bool) {
 	if err == nil {
 		p.minimum = max(0, least)
 	}
-	if m := redundancyForm.FindStringSubmatch(text); m != nil {
+	if m := redundancyForm().FindStringSubmatch(text); m != nil {
 		p.copies, err = strconv.Atoi(m[1])
 		p.copies, p.window = max(p.copies, p.minimum), -1
 		return p, err == nil
 	}
-	if m := windowForm.FindStringSubmatch(text); m != nil {
+	if m := windowForm().FindStringSubmatch(text); m != nil {
 		n, err := strconv.Atoi(m[1])
 		n = min(n, longest) * days[strings.ToLower(m[2])]
 		p.window = time.Duration(min(n, longest)) * 24 * time.Hour

@@ -1,17 +1,18 @@
 package barman
 
 import (
-	"regexp"
 	"slices"
 	"strings"
+
+	"barback/runner/pattern"
 )
 
 // Barman gives remote_ssh_command to a shell on its own host, as user barman: a free
 // text there means "run anything". So it must be ssh, options of the lists below, and one
 // destination, all of characters that no shell gives a meaning to.
 var (
-	sshWord        = regexp.MustCompile(`^[A-Za-z0-9_@%+=:,./-]+$`)
-	sshDestination = regexp.MustCompile(`^([A-Za-z0-9_][A-Za-z0-9_.-]*@)?[A-Za-z0-9_][A-Za-z0-9_.:-]*$`)
+	sshWord        = pattern.New(`^[A-Za-z0-9_@%+=:,./-]+$`)
+	sshDestination = pattern.New(`^([A-Za-z0-9_][A-Za-z0-9_.-]*@)?[A-Za-z0-9_][A-Za-z0-9_.:-]*$`)
 	sshFlags       = []string{"-4", "-6", "-C", "-q", "-T", "-x", "-a"}
 	sshValues      = []string{"-p", "-l", "-i", "-c", "-m"}
 	sshOptions     = []string{
@@ -30,7 +31,7 @@ func checkSSH(command string) (clean, host string, err error) {
 	}
 	words := strings.Fields(command)
 	for _, w := range words {
-		if !sshWord.MatchString(w) {
+		if !sshWord().MatchString(w) {
 			return "", "", refused(member, "%q holds characters that a shell may give a meaning to%s", w, hint)
 		}
 	}
@@ -60,7 +61,7 @@ func checkSSH(command string) (clean, host string, err error) {
 			return "", "", refused(member, "the option %s is not allowed%s", word, hint)
 		case host != "":
 			return "", "", refused(member, "%q and %q: only one destination is allowed, and no command%s", host, word, hint)
-		case !sshDestination.MatchString(word):
+		case !sshDestination().MatchString(word):
 			return "", "", refused(member, "%q is not user@host%s", word, hint)
 		default:
 			host = word

@@ -5,11 +5,12 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"barback/runner/pattern"
 )
 
 // statusMembers make typed members of the lines of "barman status", which are all text. One that returns false could
@@ -121,9 +122,9 @@ func clock(name string) func(string, map[string]any) bool {
 
 // matched gives each group of form to its reader. None of them has said anything if one of them cannot read it.
 func matched(form string, readers ...func(string, map[string]any) bool) func(string, map[string]any) bool {
-	re := regexp.MustCompile(form)
+	re := pattern.New(form)
 	return func(text string, to map[string]any) bool {
-		groups, found := re.FindStringSubmatch(text), map[string]any{}
+		groups, found := re().FindStringSubmatch(text), map[string]any{}
 		if groups == nil {
 			return false
 		}

@@ -2,12 +2,13 @@ package barman
 
 import (
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
 	_ "time/tzdata" // not every host has the zones
 	"unicode/utf8"
+
+	"barback/runner/pattern"
 )
 
 // targets are the members that say where a recovery stops, each its own way.
@@ -69,7 +70,7 @@ func (r Request) stop() (s stop, err error) {
 	return s, nil
 }
 
-var lsnForm = regexp.MustCompile(`^[0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}$`)
+var lsnForm = pattern.New(`^[0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}$`)
 
 // pointName reports whether a restore point can be called so: Barman writes the name between quotes into PostgreSQL's
 // configuration, as it is.
@@ -92,7 +93,7 @@ func (r Request) target(name string, s *stop) (text string, err error) {
 	case "target_xid":
 		text, _, err = r.digits(name)
 	case "target_lsn":
-		if text, _, err = r.text(name); err == nil && !lsnForm.MatchString(text) {
+		if text, _, err = r.text(name); err == nil && !lsnForm().MatchString(text) {
 			err = invalid("A value is not allowed", name, "must be two hexadecimal numbers with a slash, such as 0/3000028")
 		}
 		s.lsn = parseLSN(text)

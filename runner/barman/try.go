@@ -7,11 +7,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
+	"barback/runner/pattern"
 	"barback/runner/rewrite"
 )
 
@@ -53,12 +53,12 @@ func (c *Client) copies() []string {
 type remark struct{ level, text string }
 
 // notTaken are the words by which Barman says that it goes on without what an option says, or takes another value.
-var notTaken = regexp.MustCompile(`(?i)invalid|ignoring|unsupported|not supported|unknown|negative value|fallback|disabled`)
+var notTaken = pattern.New(`(?i)invalid|ignoring|unsupported|not supported|unknown|negative value|fallback|disabled`)
 
-func (r remark) refuses() bool { return r.level != "WARNING" || notTaken.MatchString(r.text) }
+func (r remark) refuses() bool { return r.level != "WARNING" || notTaken().MatchString(r.text) }
 
 // logged is the first line of a record in Barman's log.
-var logged = regexp.MustCompile(`(?m)^\d{4}-\d\d-\d\d [\d:,]+ \[\d+\] \S+ (WARNING|ERROR|CRITICAL): (.*)$`)
+var logged = pattern.New(`(?m)^\d{4}-\d\d-\d\d [\d:,]+ \[\d+\] \S+ (WARNING|ERROR|CRITICAL): (.*)$`)
 
 // opinion is what Barman says of a configuration whose files have these texts.
 func (c *Client) opinion(t *tree, text func(*rewrite.File) string) ([]remark, error) {
@@ -92,7 +92,7 @@ func (c *Client) opinion(t *tree, text func(*rewrite.File) string) ([]remark, er
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
-	for _, m := range logged.FindAllStringSubmatch(string(log), -1) {
+	for _, m := range logged().FindAllStringSubmatch(string(log), -1) {
 		remarks = append(remarks, remark{m[1], m[2]})
 	}
 	for i := range remarks {

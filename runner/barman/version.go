@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"barback/runner/durable"
+	"barback/runner/pattern"
 )
 
 // UnsupportedError says that the installed Barman is too old for a type of operation, or for one of its members.
@@ -104,7 +104,7 @@ func (r remembered) same(o remembered) bool {
 	return r.Path == o.Path && r.Size == o.Size && r.ModTime.Equal(o.ModTime)
 }
 
-var versionLine = regexp.MustCompile(`(?m)^(\d+(?:\.\d+)+)`)
+var versionLine = pattern.New(`(?m)^(\d+(?:\.\d+)+)`)
 
 // Version is the installed Barman's. Asking it costs a quarter of a second of
 // Python, so that the answer is kept until the program's file changes.
@@ -177,7 +177,7 @@ func (c *Client) askVersion() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	m := versionLine.FindSubmatch(out)
+	m := versionLine().FindSubmatch(out)
 	if m == nil {
 		return "", fmt.Errorf("%s --version: says no version", c.Command)
 	}

@@ -4,13 +4,14 @@ import (
 	"cmp"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"time"
+
+	"barback/runner/pattern"
 )
 
 // walName is a segment's name: timeline, and the two halves of its number.
-var walName = regexp.MustCompile(`^([0-9A-F]{8})([0-9A-F]{8})([0-9A-F]{8})$`)
+var walName = pattern.New(`^([0-9A-F]{8})([0-9A-F]{8})([0-9A-F]{8})$`)
 
 // walFile is one WAL file that Barman has.
 type walFile struct {
@@ -21,7 +22,7 @@ type walFile struct {
 }
 
 func parseWAL(name string) (s walFile, ok bool) {
-	m := walName.FindStringSubmatch(name)
+	m := walName().FindStringSubmatch(name)
 	if m == nil {
 		return s, false
 	}

@@ -3,15 +3,16 @@ package manual
 import (
 	"cmp"
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+
+	"barback/runner/pattern"
 )
 
 var (
-	aliased = regexp.MustCompile(`^(\S+) \((.+)\)$`)
-	closed  = regexp.MustCompile(`^\[?\{(.*)\}\]?$`)
+	aliased = pattern.New(`^(\S+) \((.+)\)$`)
+	closed  = pattern.New(`^\[?\{(.*)\}\]?$`)
 )
 
 // ParseCommands reads "barman --help": the names of all commands, with their aliases and what is said of them.
@@ -23,10 +24,10 @@ func ParseCommands(help string) (Commands, error) {
 	var all []string
 	var list Commands
 	for _, e := range p.entries {
-		m := aliased.FindStringSubmatch(e.title)
+		m := aliased().FindStringSubmatch(e.title)
 		switch {
 		case e.section != positionals:
-		case closed.MatchString(e.title):
+		case closed().MatchString(e.title):
 			all = append(all, choices(e.title)...)
 		case m != nil:
 			c := Command{Name: m[1], Description: e.text}
@@ -114,7 +115,7 @@ func nargs(written, name string) string {
 }
 
 func choices(title string) []string {
-	if m := closed.FindStringSubmatch(title); m != nil {
+	if m := closed().FindStringSubmatch(title); m != nil {
 		return strings.Split(m[1], ",")
 	}
 	return nil

@@ -2,8 +2,9 @@ package manual
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
+
+	"barback/runner/pattern"
 )
 
 // page is a help of Barman's, which is argparse's: a usage, a description, and sections of entries.
@@ -20,7 +21,7 @@ type entry struct {
 
 const positionals = "positional arguments:" // the first section; the others hold options
 
-var entryLine = regexp.MustCompile(`^(?:  |    )(\S+(?: \S+)*)(?: {2,}(\S.*))?$`)
+var entryLine = pattern.New(`^(?:  |    )(\S+(?: \S+)*)(?: {2,}(\S.*))?$`)
 
 func parsePage(help string) (page, error) {
 	var p page
@@ -32,7 +33,7 @@ func parsePage(help string) (page, error) {
 	p.usage = strings.Join(strings.Fields(usage), " ")
 	section, lines := "", strings.Split(rest, "\n")
 	for i, text := range lines {
-		m, last := entryLine.FindStringSubmatch(text), len(p.entries)-1
+		m, last := entryLine().FindStringSubmatch(text), len(p.entries)-1
 		switch {
 		case strings.HasSuffix(text, ":") && text[0] != ' ' && (i == 0 || lines[i-1] == "") && i+1 < len(lines) && strings.HasPrefix(lines[i+1], "  "):
 			section = text

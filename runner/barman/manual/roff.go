@@ -1,8 +1,9 @@
 package manual
 
 import (
-	"regexp"
 	"strings"
+
+	"barback/runner/pattern"
 )
 
 // block is a piece of a manual page: a heading, a word that is explained, or a paragraph's lines.
@@ -32,9 +33,9 @@ type roff struct {
 }
 
 var (
-	request  = regexp.MustCompile(`^[.'][ \t]*(\S*)[ \t]*(.*)$`)
-	argument = regexp.MustCompile(`"((?:[^"]|"")*)"|(\S+)`)
-	boldWord = regexp.MustCompile(`^\\fB([a-z][a-z0-9_]*)\\f[PR]$`)
+	request  = pattern.New(`^[.'][ \t]*(\S*)[ \t]*(.*)$`)
+	argument = pattern.New(`"((?:[^"]|"")*)"|(\S+)`)
+	boldWord = pattern.New(`^\\fB([a-z][a-z0-9_]*)\\f[PR]$`)
 )
 
 func readRoff(source string) []block {
@@ -42,7 +43,7 @@ func readRoff(source string) []block {
 	lines := strings.Split(source, "\n")
 	for i := 0; i < len(lines); i++ {
 		line := strings.TrimRight(lines[i], " \t\r")
-		m := request.FindStringSubmatch(line)
+		m := request().FindStringSubmatch(line)
 		switch {
 		case m == nil:
 			r.text(line)
@@ -81,7 +82,7 @@ func (r *roff) request(name, rest string) {
 		r.text(words(rest))
 	case "IP":
 		r.flush()
-		if m := argument.FindStringSubmatch(rest); m != nil {
+		if m := argument().FindStringSubmatch(rest); m != nil {
 			r.mark = plain(m[1]+m[2]) + " "
 		}
 	case "RS", "INDENT":
@@ -113,7 +114,7 @@ func (r *roff) text(line string) {
 // flush ends the paragraph that has begun.
 func (r *roff) flush() {
 	if len(r.open) > 0 {
-		if m := boldWord.FindStringSubmatch(r.open[0]); m != nil && len(r.open) == 1 && r.depth <= 0 && r.mark == "" && !r.literal {
+		if m := boldWord().FindStringSubmatch(r.open[0]); m != nil && len(r.open) == 1 && r.depth <= 0 && r.mark == "" && !r.literal {
 			r.blocks = append(r.blocks, block{term, m[1:]})
 		} else {
 			for i := range r.open {
@@ -144,14 +145,14 @@ func (r *roff) cell(line string) {
 
 func words(rest string) string {
 	var list []string
-	for _, m := range argument.FindAllStringSubmatch(rest, -1) {
+	for _, m := range argument().FindAllStringSubmatch(rest, -1) {
 		list = append(list, strings.ReplaceAll(m[1], `""`, `"`)+m[2])
 	}
 	return strings.Join(list, " ")
 }
 
 var (
-	escape = regexp.MustCompile(`\\(?:f(?:\[[^]]*\]|\(..|.)|\((..)|\[([^]]+)\]|s[-+]?\d|(.))`)
+	escape = pattern.New(`\\(?:f(?:\[[^]]*\]|\(..|.)|\((..)|\[([^]]+)\]|s[-+]?\d|(.))`)
 	glyphs = map[string]string{
 		"aq": "'", "dq": `"`, "bu": "•", "em": "—", "en": "–", "lq": "“", "rq": "”", "oq": "‘", "cq": "’", "ga": "`", "ha": "^", "ti": "~",
 		"rs": `\`, "co": "©", "<=": "≤", ">=": "≥", "->": "→", "mu": "×", "at": "@", "sh": "#", "Do": "$", "bv": "|",
@@ -161,8 +162,8 @@ var (
 
 // plain is a line without its escapes. Fonts go, and what only guides the breaking of lines, or is not known.
 func plain(line string) string {
-	return escape.ReplaceAllStringFunc(line, func(s string) string {
-		m := escape.FindStringSubmatch(s)
+	return escape().ReplaceAllStringFunc(line, func(s string) string {
+		m := escape().FindStringSubmatch(s)
 		return glyphs[m[1]+m[2]+m[3]]
 	})
 }

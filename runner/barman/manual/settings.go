@@ -2,8 +2,9 @@ package manual
 
 import (
 	"errors"
-	"regexp"
 	"strings"
+
+	"barback/runner/pattern"
 )
 
 // Page is Barman's manual of its configuration, barman.5.
@@ -13,9 +14,9 @@ type Page struct {
 }
 
 var (
-	numbers    = regexp.MustCompile(`\d+(?:\.\d+)+`)
-	identifier = regexp.MustCompile(`^[a-z][a-z0-9]*(?:_[a-z0-9]+)*$`)
-	scopeLine  = regexp.MustCompile(`^(?:Scope: *)?((?:Global|Server|Model)(?: ?/ ?[A-Za-z]+)*)\.$`)
+	numbers    = pattern.New(`\d+(?:\.\d+)+`)
+	identifier = pattern.New(`^[a-z][a-z0-9]*(?:_[a-z0-9]+)*$`)
+	scopeLine  = pattern.New(`^(?:Scope: *)?((?:Global|Server|Model)(?: ?/ ?[A-Za-z]+)*)\.$`)
 )
 
 // ParsePage reads the source of barman.5, as pandoc (until 3.11) or docutils wrote it.
@@ -23,7 +24,7 @@ func ParsePage(source string) (Page, error) {
 	page := Page{Settings: map[string]Setting{}}
 	for line := range strings.SplitSeq(source, "\n") {
 		if rest, ok := strings.CutPrefix(line, ".TH "); ok {
-			page.Version = numbers.FindString(rest)
+			page.Version = numbers().FindString(rest)
 		}
 	}
 	var now *explained
@@ -62,9 +63,9 @@ type explained struct {
 func (e *explained) add(lines []string, all map[string]Setting) *explained {
 	var text []string
 	for i, line := range lines {
-		if m := scopeLine.FindStringSubmatch(line); m != nil {
+		if m := scopeLine().FindStringSubmatch(line); m != nil {
 			_ = e.Scope.UnmarshalText([]byte(m[1])) // fails for nothing
-		} else if i > 0 && scopeLine.MatchString(lines[i-1]) && identifier.MatchString(line) {
+		} else if i > 0 && scopeLine().MatchString(lines[i-1]) && identifier().MatchString(line) {
 			e.paragraphs = append(e.paragraphs, strings.Join(text, " "))
 			e.end(all)
 			e, text = &explained{Setting: Setting{Name: line}}, nil
@@ -78,7 +79,7 @@ func (e *explained) add(lines []string, all map[string]Setting) *explained {
 
 // end puts the setting among the others.
 func (e *explained) end(all map[string]Setting) {
-	if e == nil || !identifier.MatchString(e.Name) {
+	if e == nil || !identifier().MatchString(e.Name) {
 		return
 	}
 	var texts []string
