@@ -14,11 +14,7 @@ import (
 // defaultSection holds for all sections of its file.
 const defaultSection = "DEFAULT"
 
-var (
-	lineOf    = pattern.New(`[^\r\n]*(?:\r\n|\n|\r)|[^\r\n]+$`)
-	header    = pattern.New(`^\[(.+)\]`)
-	reference = pattern.New(`%%|%\(([^)]*)\)s`)
-)
+var reference = pattern.New(`%%|%\(([^)]*)\)s`)
 
 // entry is a section's header, or an option of one, and where it stands.
 type entry struct {
@@ -36,7 +32,7 @@ func scan(text string) (lines []string, entries []entry, err error) {
 	if !utf8.ValidString(text) {
 		return nil, nil, errors.New("is not UTF-8")
 	}
-	lines = lineOf().FindAllString(text, -1)
+	lines = split(text)
 	in, inside := "", false
 	var last *entry // the option whose value may go on
 	depth := 0      // of its line
@@ -55,8 +51,8 @@ func scan(text string) (lines []string, entries []entry, err error) {
 			continue
 		}
 		depth = indent
-		if m := header().FindStringSubmatch(word); m != nil {
-			in, inside, last = m[1], true, nil
+		if end := strings.LastIndexByte(word, ']'); word[0] == '[' && end > 1 {
+			in, inside, last = word[1:end], true, nil
 			entries = append(entries, entry{section: in, line: n})
 			continue
 		}
@@ -74,6 +70,21 @@ func scan(text string) (lines []string, entries []entry, err error) {
 		entries[i].value = strings.TrimRightFunc(entries[i].value, blank)
 	}
 	return lines, entries, nil
+}
+
+// split cuts text behind each end of a line: LF, CR or both, as Python does.
+func split(text string) (lines []string) {
+	for text != "" {
+		end := strings.IndexAny(text, "\r\n") + 1
+		switch {
+		case end == 0:
+			end = len(text)
+		case strings.HasPrefix(text[end-1:], "\r\n"):
+			end++
+		}
+		lines, text = append(lines, text[:end]), text[end:]
+	}
+	return lines
 }
 
 // blank is what Python takes for white space.
@@ -122,6 +133,9 @@ func (s section) value(option string) string {
 // expand gives up at the first reference that leads nowhere, or deeper than ConfigParser goes: of those that refer
 // to themselves several times there would be no end.
 func (s section) expand(option string, depth int) (v string, ok bool) {
+	if !strings.Contains(s[option], "%") {
+		return s[option], true
+	}
 	ok = true
 	v = reference().ReplaceAllStringFunc(s[option], func(found string) string {
 		if found == "%%" {
