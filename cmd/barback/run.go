@@ -22,6 +22,7 @@ func runOperation(c *call) error {
 	if err := c.parse(0, 1); err != nil {
 		return err
 	}
+	lean()
 	cfg, err := loadConfig(*c.configPath)
 	if err != nil {
 		return err

@@ -72,7 +72,7 @@ func serveListen(c *call) error {
 // systemd, TimeoutStopSec= of barback.service has to be longer.
 func (c *config) drain() time.Duration { return 2*time.Duration(c.Barman.Timeout) + 10*time.Second }
 
-// lean keeps a process that serves small: it has little to hold and makes much that is soon not needed.
+// lean keeps a process that serves, or waits for Barman, small: it has little to hold and makes much that is soon not needed.
 // GOGC in its environment says something else.
 func lean() {
 	if os.Getenv("GOGC") == "" {
