@@ -35,6 +35,20 @@ func Write(path string, perm fs.FileMode, fill func(*os.File) error) error {
 	return staged.Commit()
 }
 
+// Create writes a new file in a folder that nobody looks into yet: there is no name to change, and with that a commit of the
+// file system's journal less than [WriteFile] needs.
+func Create(path string, data []byte, perm fs.FileMode) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm) // #nosec G304 -- our own directory
+	if err != nil {
+		return err
+	}
+	write := func(f *os.File) error { _, err := f.Write(data); return err }
+	if err := errors.Join(complete(f, write, perm), f.Close()); err != nil {
+		return err
+	}
+	return SyncDir(filepath.Dir(path))
+}
+
 // Staged is a file that lies complete beside the one that it is to replace.
 type Staged struct{ path, temp string }
 

@@ -314,3 +314,32 @@ func TestAReserveThatWasBegunServesAgain(t *testing.T) {
 		t.Errorf("the file holds %q, want %q", got, "new")
 	}
 }
+
+func TestCreateMakesANewFileAlone(t *testing.T) {
+	old := syscall.Umask(0o077)
+	defer syscall.Umask(old)
+	path := filepath.Join(t.TempDir(), "record")
+	if err := Create(path, []byte("first"), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	if st, err := os.Stat(path); err != nil || st.Mode().Perm() != 0o640 {
+		t.Errorf("Create(%s, 0640) made %v, %v", path, st.Mode(), err)
+	}
+	if err := Create(path, []byte("second"), 0o640); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("Create of a file that is there: %v, want %v", err, fs.ErrExist)
+	}
+	if got := mustRead(t, path); got != "first" {
+		t.Errorf("the file holds %q, want what the first call wrote", got)
+	}
+	wantNames(t, filepath.Dir(path), "record")
+}
+
+func TestCreateSaysThatTheDataDoesNotFit(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "record")
+	if !limitFileSize(t, 1000) {
+		return
+	}
+	if err := Create(path, make([]byte, 100_000), 0o640); !errors.Is(err, syscall.EFBIG) {
+		t.Errorf("Create of too much = %v, want %v", err, syscall.EFBIG)
+	}
+}

@@ -70,7 +70,7 @@ func (s *Store) create(op Operation, output []byte) (lock *os.File, err error) {
 	if err := durable.Reserve(filepath.Join(draft, "reserve"), int64(len(data))+endRoom, 0o640); err != nil {
 		return lock, err
 	}
-	if err := durable.WriteFile(filepath.Join(draft, "operation.json"), data, 0o640); err != nil {
+	if err := durable.Create(filepath.Join(draft, "operation.json"), data, 0o640); err != nil {
 		return lock, err
 	}
 	if err := unix.Renameat2(unix.AT_FDCWD, draft, unix.AT_FDCWD, s.dir(op.ID), unix.RENAME_NOREPLACE); err != nil {
