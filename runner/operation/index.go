@@ -3,6 +3,8 @@ package operation
 import (
 	"bytes"
 	"cmp"
+	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -14,6 +16,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"barback/runner/durable"
 )
@@ -29,11 +33,12 @@ type Summary struct {
 	State              State
 	RequestedBy        string
 	CreatedAt, EndedAt time.Time
-	Archived           bool // only its month's archive has it
+	Archived           bool  // only its month's archive has it
+	stamp              stamp // of a line of the index: which record it was written for
 }
 
 func (op *Operation) summary() Summary {
-	return Summary{op.ID, op.Type, op.Server, op.State, op.RequestedBy, op.CreatedAt, op.EndedAt, op.archived}
+	return Summary{op.ID, op.Type, op.Server, op.State, op.RequestedBy, op.CreatedAt, op.EndedAt, op.archived, stamp{}}
 }
 
 // entry is a line of the index.
@@ -42,18 +47,17 @@ type entry struct {
 	// highest is the highest ID on this line and those before it: who reads backwards knows by
 	// it what cannot come any more.
 	highest ID
-	stamp   stamp
 }
 
 // stamp tells whether a record is still the file that the line was written for.
 type stamp struct{ size, mtime int64 }
 
 func (s *Store) stamp(id ID) (stamp, error) {
-	st, err := os.Stat(s.recordFile(id))
-	if err != nil {
+	var st unix.Stat_t
+	if err := unix.Stat(s.recordFile(id), &st); err != nil {
 		return stamp{}, err
 	}
-	return stamp{st.Size(), st.ModTime().UnixNano()}, nil
+	return stamp{st.Size, st.Mtim.Nano()}, nil
 }
 
 func (s *Store) indexFile() string { return filepath.Join(s.root, "index") }
@@ -93,46 +97,72 @@ func moment(n int64) time.Time {
 	return time.Unix(0, n).UTC()
 }
 
-// words keeps one copy of each text that the lines of an index have in common.
-type words map[string]string
+// words keeps one copy of each text that the lines of an index have in common; the last one of each field is at hand.
+type words struct {
+	all  map[string]string
+	last [fields]string
+}
 
-func (w words) get(b []byte) string {
-	s, ok := w[string(b)]
-	if !ok {
-		s = string(b)
-		w[s] = s
+// fields is how many a line has, without its sum.
+const fields = 11
+
+func (w *words) get(field int, b []byte) string {
+	if string(b) == w.last[field] {
+		return w.last[field]
 	}
+	s, ok := w.all[string(b)]
+	if !ok {
+		if w.all == nil {
+			w.all = map[string]string{}
+		}
+		s = string(b)
+		w.all[s] = s
+	}
+	w.last[field] = s
 	return s
 }
 
-// parseEntry reads a line without its newline; false if it is not what append wrote.
-func (w words) parseEntry(line []byte) (e entry, ok bool) {
-	const sum = 8
-	if len(line) < sum {
+// parseEntry reads a line without its newline, of which it keeps nothing; false if it is not what append wrote.
+func (w *words) parseEntry(line []byte) (e entry, ok bool) {
+	var sum [4]byte
+	rest := line[:max(0, len(line)-2*len(sum))]
+	if _, err := hex.Decode(sum[:], line[len(rest):]); err != nil || binary.BigEndian.Uint32(sum[:]) != crc32.ChecksumIEEE(rest) {
 		return e, false
 	}
-	rest := line[:len(line)-sum]
-	if want, err := strconv.ParseUint(string(line[len(rest):]), 16, 32); err != nil || uint32(want) != crc32.ChecksumIEEE(rest) {
-		return e, false
-	}
-	var f [11][]byte
+	var f [fields][]byte
 	for i := range f {
-		if f[i], rest, ok = bytes.Cut(rest, []byte{'\t'}); !ok {
+		end := bytes.IndexByte(rest, '\t')
+		if end < 0 {
 			return e, false
 		}
+		f[i], rest = rest[:end], rest[end+1:]
 	}
 	var n [4]int64
-	for i, s := range f[7:] {
-		var err error
-		if n[i], err = strconv.ParseInt(string(s), 10, 64); err != nil {
+	for i := range n {
+		if n[i], ok = integer(f[7+i]); !ok {
 			return e, false
 		}
 	}
-	e = entry{Summary{ID(f[0]), w.get(f[4]), plain(w.get(f[5])), State(w.get(f[3])), plain(w.get(f[6])), moment(n[0]), moment(n[1]), string(f[2]) == "archived"}, "", stamp{n[2], n[3]}}
+	e = entry{Summary: Summary{ID(f[0]), w.get(4, f[4]), plain(w.get(5, f[5])), State(w.get(3, f[3])), plain(w.get(6, f[6])), moment(n[0]), moment(n[1]), string(f[2]) == "archived", stamp{n[2], n[3]}}}
 	if e.highest = e.ID; !bytes.Equal(f[0], f[1]) {
 		e.highest = ID(f[1])
 	}
 	return e, len(rest) == 0
+}
+
+// integer reads what strconv.AppendInt wrote.
+func integer(b []byte) (n int64, ok bool) {
+	digits := bytes.TrimPrefix(b, []byte("-"))
+	for _, c := range digits {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		n = 10*n + int64(c-'0')
+	}
+	if len(digits) < len(b) {
+		n = -n
+	}
+	return n, len(digits) > 0
 }
 
 func plain(s string) string {
@@ -167,7 +197,7 @@ func (s *Store) note(op Operation) error {
 	if err != nil {
 		return err
 	}
-	e := entry{Summary: op.summary(), highest: max(last.highest, op.ID)}
+	e := entry{op.summary(), max(last.highest, op.ID)}
 	if e.stamp, err = s.stamp(op.ID); err != nil {
 		return err
 	}
@@ -182,7 +212,7 @@ func (s *Store) note(op Operation) error {
 func lastEntry(f *os.File) (end int64, e entry, err error) {
 	err = backwards(f, func(at int64, line []byte) (bool, error) {
 		var ok bool
-		if e, ok = (words{}).parseEntry(line); !ok {
+		if e, ok = new(words).parseEntry(line); !ok {
 			return false, errIndex
 		}
 		end = at + int64(len(line)) + 1
@@ -192,45 +222,47 @@ func lastEntry(f *os.File) (end int64, e entry, err error) {
 }
 
 // backwards gives visit each whole line of f and its offset, the last one first, until visit
-// says false. What follows the last newline is not a whole line.
+// says false; the line is not to be kept. What follows the last newline is not a whole line.
 func backwards(f *os.File, visit func(at int64, line []byte) (bool, error)) error {
-	size, err := f.Seek(0, io.SeekEnd)
+	pos, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
 		return err
 	}
-	block := int64(16 << 10)
-	var rest []byte // the begin of a line whose end was read: it has no newline but at its end
+	var buf []byte   // the begin of a line whose end was visited; in the loop what stands before that, too
+	var begins []int // of the lines in a block but the first one
 	whole := false
-	for pos := size; pos > 0; block = min(2*block, 1<<20) {
-		n := min(block, pos)
-		pos -= n
-		buf := make([]byte, n, n+int64(len(rest)))
-		if _, err := f.ReadAt(buf, pos); err != nil {
+	for block := int64(16 << 10); pos > 0; block = min(2*block, 256<<10) {
+		n := int(min(block, pos))
+		pos -= int64(n)
+		rest := buf
+		buf = slices.Grow(buf, n)[:n+len(rest)]
+		copy(buf[n:], rest)
+		if _, err := f.ReadAt(buf[:n], pos); err != nil {
 			return err
 		}
-		buf = append(buf, rest...)
-		for {
-			i := bytes.LastIndexByte(buf, '\n')
-			if !whole { // cut off what a writer has not finished
-				if i < 0 {
-					buf = nil
-					break
-				}
-				buf, whole = buf[:i], true
-				continue
-			}
+		begins = begins[:0]
+		for from := 0; ; { // forwards, as that is many times faster
+			i := bytes.IndexByte(buf[from:n], '\n')
 			if i < 0 {
 				break
 			}
-			if on, err := visit(pos+int64(i)+1, buf[i+1:]); err != nil || !on {
-				return err
-			}
-			buf = buf[:i]
+			from += i + 1
+			begins = append(begins, from)
 		}
-		rest = buf
+		for _, i := range slices.Backward(begins) {
+			if whole {
+				if on, err := visit(pos+int64(i), buf[i:]); err != nil || !on {
+					return err
+				}
+			}
+			buf, whole = buf[:i-1], true // what a writer has not finished goes first
+		}
+		if !whole {
+			buf = nil
+		}
 	}
 	if whole {
-		_, err = visit(0, rest)
+		_, err = visit(0, buf)
 	}
 	return err
 }
@@ -252,7 +284,7 @@ func (s *Store) reline(change func(*entry) bool) error {
 	data = data[:bytes.LastIndexByte(data, '\n')+1]
 	out := make([]byte, 0, len(data))
 	var highest ID
-	known := words{}
+	var known words
 	for line := range bytes.Lines(data) {
 		e, ok := known.parseEntry(bytes.TrimSuffix(line, []byte("\n")))
 		if !ok {

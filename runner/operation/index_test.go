@@ -105,12 +105,12 @@ func TestAPageReadsTheEndAlone(t *testing.T) {
 func TestLinesComeBackAsTheyWere(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 678_901_234, time.UTC)
 	for _, text := range []string{"pg-one", "", "a\tb", "a\nb", `a\tb`, `\\`, "\\\t\n\\", "é\x00\xff", " "} {
-		want := entry{Summary{"20260102T030405-0az9kx", "backup", text, Failed, text, at, at.Add(time.Hour), true}, "20260102T030405-zzzzzz", stamp{1, 2}}
+		want := entry{Summary{"20260102T030405-0az9kx", "backup", text, Failed, text, at, at.Add(time.Hour), true, stamp{1, 2}}, "20260102T030405-zzzzzz"}
 		line := string(want.append(nil))
 		if strings.Count(line, "\n") != 1 || !strings.HasSuffix(line, "\n") {
 			t.Errorf("%q makes the line %q, want one newline, at its end", text, line)
 		}
-		if got, ok := (words{}).parseEntry([]byte(strings.TrimSuffix(line, "\n"))); !ok || got != want {
+		if got, ok := new(words).parseEntry([]byte(strings.TrimSuffix(line, "\n"))); !ok || got != want {
 			t.Errorf("%q comes back as %+v, %v, want %+v", text, got, ok, want)
 		}
 	}
@@ -123,8 +123,8 @@ func FuzzParseEntry(f *testing.F) {
 	f.Add([]byte(""))
 	f.Add([]byte("\t\t\t\t\t\t\t\t\t\t\t00000000"))
 	f.Fuzz(func(t *testing.T, line []byte) {
-		if e, ok := (words{}).parseEntry(line); ok {
-			if again, ok := (words{}).parseEntry([]byte(strings.TrimSuffix(string(e.append(nil)), "\n"))); !ok || again != e {
+		if e, ok := new(words).parseEntry(line); ok {
+			if again, ok := new(words).parseEntry([]byte(strings.TrimSuffix(string(e.append(nil)), "\n"))); !ok || again != e {
 				t.Errorf("%q is %+v, which is written as what reads %+v, %v", line, e, again, ok)
 			}
 		}

@@ -29,9 +29,6 @@ func (q *Query) wants(s Summary) bool {
 // is true of how its operation ended, whatever became of the record since; [Store.Prune] looks at all of them.
 const verified = 250
 
-// lineBytes is about what a line of the index takes.
-const lineBytes = 150
-
 // List gives the operations that q wants, newest first, and whether there are older ones. Those that
 // have not ended are settled as [Store.Load] does. A record that is damaged now is damaged in the list.
 func (s *Store) List(q Query) (list []Summary, more bool, err error) {
@@ -46,41 +43,52 @@ func (s *Store) List(q Query) (list []Summary, more bool, err error) {
 			list = append(list, op.summary())
 		}
 	}
-	ended, err := s.ended(q, seen, list)
-	if errors.Is(err, errIndex) {
-		if err = s.Reindex(); err == nil {
-			ended, err = s.ended(q, seen, list)
+	for reach := q; ; reach.Limit *= 2 {
+		found, err := s.ended(reach, seen, slices.Clip(list))
+		if errors.Is(err, errIndex) {
+			if err = s.Reindex(); err == nil {
+				found, err = s.ended(reach, seen, slices.Clip(list))
+			}
+		}
+		if err != nil {
+			return nil, false, s.wrap(err)
+		}
+		among := len(found)
+		found = s.standing(found, &q, seen)
+		if more = q.Limit > 0 && len(found) > q.Limit; more {
+			found = found[:q.Limit]
+		}
+		if more || among <= reach.Limit || q.Limit == 0 { // else records were taken away by hand, and their lines are still there
+			return found, more, nil
 		}
 	}
-	if err != nil {
-		return nil, false, s.wrap(err)
-	}
-	slices.SortFunc(ended, newest)
-	ended = slices.CompactFunc(ended, sameEntry)
-	list = slices.Grow(list, len(ended))
-	for i := range ended {
-		if e := &ended[i]; i >= verified || s.stands(e) && q.wants(e.Summary) {
-			list = append(list, e.Summary)
-		}
-	}
-	if !slices.IsSortedFunc(list, newestSummary) { // those without an end came first
-		slices.SortFunc(list, newestSummary)
-	}
-	if more = q.Limit > 0 && len(list) > q.Limit; more {
-		list = list[:q.Limit]
-	}
-	return list, more, nil
 }
 
-func newest(a, b entry) int { return cmp.Compare(b.ID, a.ID) }
-
-func newestSummary(a, b Summary) int { return cmp.Compare(b.ID, a.ID) }
+func newest(a, b Summary) int { return cmp.Compare(b.ID, a.ID) }
 
 // sameEntry: an operation may have two lines, if who wrote the first was killed before it said so.
-func sameEntry(a, b entry) bool { return a.ID == b.ID }
+func sameEntry(a, b Summary) bool { return a.ID == b.ID }
 
-// ended reads the index from its end until nothing that q wants can come any more.
-func (s *Store) ended(q Query, seen map[ID]bool, open []Summary) ([]entry, error) {
+// standing compares the newest of list with their records, but those in seen, which were read just now. More than one
+// above the limit are of no use.
+func (s *Store) standing(list []Summary, q *Query, seen map[ID]bool) []Summary {
+	stay := list[:0]
+	for i := range list {
+		e := &list[i]
+		if i < verified && !q.Look && !seen[e.ID] && !(s.stands(e) && q.wants(*e)) {
+			continue
+		}
+		e.stamp = stamp{}
+		if stay = append(stay, *e); q.Limit > 0 && len(stay) > q.Limit {
+			break
+		}
+	}
+	return stay
+}
+
+// ended adds to list what the index has, which it reads from its end until nothing that q wants can come any more, but
+// those in seen; the newest first.
+func (s *Store) ended(q Query, seen map[ID]bool, list []Summary) ([]Summary, error) {
 	f, err := os.Open(s.indexFile())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, errIndex
@@ -89,44 +97,40 @@ func (s *Store) ended(q Query, seen map[ID]bool, open []Summary) ([]entry, error
 		return nil, err
 	}
 	defer func() { _ = f.Close() }()
-	var list []entry
-	if st, err := f.Stat(); err == nil && q.Limit == 0 {
-		list = make([]entry, 0, st.Size()/lineBytes)
-	}
 	var since ID // no older ID was accepted since then
 	if !q.Since.IsZero() {
 		since = ID(q.Since.UTC().Format(idTime))
 	}
-	lines, known := 0, words{}
-	err = backwards(f, func(_ int64, line []byte) (bool, error) {
+	var known words
+	lines := 0
+	sorted := func() {
+		slices.SortFunc(list, newest)
+		list = slices.CompactFunc(list, sameEntry)
+	}
+	err = backwards(f, func(at int64, line []byte) (bool, error) {
 		e, ok := known.parseEntry(line)
 		if !ok {
 			return false, errIndex
 		}
-		if !seen[e.ID] && (!q.Look || s.stands(&e)) && q.wants(e.Summary) {
-			list = append(list, e)
+		if !seen[e.ID] && (!q.Look || s.stands(&e.Summary)) && q.wants(e.Summary) {
+			if len(list) == cap(list) && lines >= 64 { // for as many more as there were up to here
+				list = slices.Grow(list, 1+int(at)/len(line)*len(list)/lines)
+			}
+			list = append(list, e.Summary)
 		}
 		if e.highest < since {
 			return false, nil
 		}
 		// Enough is one more than the limit, all of them newer than whatever may come. It is not
 		// asked at each line, as it costs more than to read one.
-		if lines++; q.Limit > 0 && lines%256 == 0 && len(list)+len(open) > q.Limit {
-			slices.SortFunc(list, newest)
-			list = slices.CompactFunc(list, sameEntry)
-			above := 0
-			for _, o := range open {
-				if o.ID >= e.highest {
-					above++
-				}
-			}
-			n, _ := slices.BinarySearchFunc(list, e.highest, func(e entry, id ID) int { return cmp.Compare(id, e.ID) })
-			if n+above > q.Limit {
-				return false, nil
-			}
+		if lines++; q.Limit > 0 && lines%256 == 0 && len(list) > q.Limit {
+			sorted()
+			n, _ := slices.BinarySearchFunc(list, e.highest, func(s Summary, id ID) int { return cmp.Compare(id, s.ID) })
+			return n <= q.Limit, nil
 		}
 		return true, nil
 	})
+	sorted()
 	return list, err
 }
 
@@ -143,7 +147,7 @@ func (s *Store) line(id ID) (found Summary, ok bool) {
 
 // stands compares a line with the record, and reads that where it is not the same any more.
 // It reports whether there still is one.
-func (s *Store) stands(e *entry) bool {
+func (s *Store) stands(e *Summary) bool {
 	if e.Archived {
 		return true
 	}
@@ -154,6 +158,6 @@ func (s *Store) stands(e *entry) bool {
 	if err != nil {
 		return false
 	}
-	e.Summary = op.summary()
+	*e = op.summary()
 	return true
 }
