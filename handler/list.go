@@ -36,9 +36,13 @@ func (h *handler) operations(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	body := append(make([]byte, 0, 64+256*len(list)), `{"operations":[`...)
+	body := []byte(`{"operations":[`)
 	for i := range list {
-		if i > 0 {
+		switch i {
+		case 0:
+		case 1: // the others are about as long as the first
+			body = append(slices.Grow(body, len(list)*(len(body)+8)), ',')
+		default:
 			body = append(body, ',')
 		}
 		body = appendSummary(body, &list[i])

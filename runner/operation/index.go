@@ -231,7 +231,7 @@ func backwards(f *os.File, visit func(at int64, line []byte) (bool, error)) erro
 	var buf []byte   // the begin of a line whose end was visited; in the loop what stands before that, too
 	var begins []int // of the lines in a block but the first one
 	whole := false
-	for block := int64(16 << 10); pos > 0; block = min(2*block, 256<<10) {
+	for block := int64(16 << 10); pos > 0; block = min(4*block, 256<<10) {
 		n := int(min(block, pos))
 		pos -= int64(n)
 		rest := buf

@@ -113,7 +113,7 @@ func (s *Store) ended(q Query, seen map[ID]bool, list []Summary) ([]Summary, err
 			return false, errIndex
 		}
 		if !seen[e.ID] && (!q.Look || s.stands(&e.Summary)) && q.wants(e.Summary) {
-			if len(list) == cap(list) && lines >= 64 { // for as many more as there were up to here
+			if len(list) == cap(list) && q.Limit == 0 && lines >= 64 { // for as many more as there were up to here
 				list = slices.Grow(list, 1+int(at)/len(line)*len(list)/lines)
 			}
 			list = append(list, e.Summary)
