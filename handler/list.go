@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"sync"
 	"time"
 
 	"barback/runner/barman"
@@ -14,6 +15,9 @@ import (
 
 // filters are the parameters of a list that are kept from page to page.
 var filters = []string{"page_size", "requested_by", "scope", "server", "since", "state", "status", "type", "until"}
+
+// listBodies are room for long lists: to clear it anew takes longer than to fill it.
+var listBodies sync.Pool
 
 // operations handles "GET /operations" and "GET /servers/NAME/operations", newest first.
 // Of those the caller sees the types that it may see.
@@ -36,7 +40,12 @@ func (h *handler) operations(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	body := []byte(`{"operations":[`)
+	kept, _ := listBodies.Get().(*[]byte)
+	if kept == nil {
+		kept = new([]byte)
+	}
+	defer listBodies.Put(kept)
+	body := append((*kept)[:0], `{"operations":[`...)
 	for i := range list {
 		switch i {
 		case 0:
@@ -52,7 +61,8 @@ func (h *handler) operations(w http.ResponseWriter, r *request) error {
 	if more {
 		body = fmt.Appendf(body, `,"next_page_token":%q`, nextPage(w, r, h.operationsPath(server), filters, string(list[len(list)-1].ID)))
 	}
-	send(w, r, "application/json", http.StatusOK, append(body, "}\n"...))
+	*kept = append(body, "}\n"...)
+	send(w, r, "application/json", http.StatusOK, *kept)
 	return nil
 }
 
@@ -110,6 +120,8 @@ func (h *handler) noteDamage(r *request, id operation.ID, state operation.State)
 func (f *filter) query(r *request) operation.Query {
 	type place struct{ server, kind string }
 	sees := map[place]bool{} // a list may be long, and its operations of few kinds
+	var last place           // most have that of the one before
+	seen := false
 	q := f.page
 	q.Look = slices.Contains(f.states, string(operation.Damaged)) || slices.Contains(f.statuses, operation.Damaged.Status())
 	q.Keep = func(s operation.Summary) bool {
@@ -120,11 +132,15 @@ func (f *filter) query(r *request) operation.Query {
 			return false
 		}
 		at := place{s.Server, s.Type}
-		seen, known := sees[at]
-		if !known {
+		if at == last {
+			return seen
+		}
+		var known bool
+		if seen, known = sees[at]; !known {
 			seen = r.follows(s.Server, s.Type)
 			sees[at] = seen
 		}
+		last = at
 		return seen
 	}
 	return q
