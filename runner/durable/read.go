@@ -39,7 +39,7 @@ func Size(path string) (int64, error) {
 // Lasting reports whether the file had been as it is for so long that its next change gives it another stamp.
 func (s Stamp) Lasting() bool { return time.Since(time.Unix(s.seconds, s.nano)) >= settled }
 
-// ReadFile is os.ReadFile of a regular file, with its stamp from before it was read. It needs half the system
+// ReadFile is os.ReadFile of a regular file, or one of /proc, with its stamp from before it was read. It needs half the system
 // calls, as it does not try to have the file watched.
 func ReadFile(path string) (data []byte, stamp Stamp, err error) {
 	fd := -1
@@ -55,7 +55,7 @@ func ReadFile(path string) (data []byte, stamp Stamp, err error) {
 	if err := unix.Fstat(fd, &st); err != nil {
 		return nil, Stamp{}, &fs.PathError{Op: "stat", Path: path, Err: err}
 	}
-	data = make([]byte, 0, max(st.Size, 0)+1) // one more, to see the end without growing
+	data = make([]byte, 0, max(st.Size+1, 512)) // one more, to see the end without growing; a file of /proc has no size
 	for {
 		if len(data) == cap(data) {
 			data = append(data, 0)[:len(data)]

@@ -1,7 +1,9 @@
 package operation
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 
 	"github.com/gofrs/flock"
@@ -27,12 +29,16 @@ func takeAlive(path string) (*os.File, error) {
 // lock and gives it back at once; the alive lock is never taken anew, so that
 // this disturbs nobody.
 func held(path string) (bool, error) {
-	l := flock.New(path, flock.SetFlag(os.O_RDONLY))
-	got, err := l.TryRLock()
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0) // without what os.File adds: each look at an operation does this
 	if err != nil {
-		return false, err
+		return false, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
-	return !got, l.Unlock()
+	defer func() { _ = unix.Close(fd) }()
+	err = unix.Flock(fd, unix.LOCK_SH|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return true, nil
+	}
+	return false, err
 }
 
 // lockFile waits for the lock at path, a file that [Open] makes.

@@ -7,9 +7,12 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"barback/runner/durable"
 )
 
 // Marker is the environment variable that every process of an operation
@@ -47,10 +50,11 @@ func (p *Process) Signal(sig unix.Signal) {
 	}
 }
 
-func bootID() (string, error) {
+// bootID stays the same as long as this process lives.
+var bootID = sync.OnceValues(func() (string, error) {
 	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	return strings.TrimSpace(string(b)), err
-}
+})
 
 // stat is what we need of /proc/PID/stat (proc(5)).
 type stat struct {
@@ -69,7 +73,7 @@ const exiting = 0x4
 func (st stat) over() bool { return st.state == 'X' || st.state == 'Z' && st.threads <= 1 }
 
 func readStat(pid int) (stat, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)) // #nosec G703 -- a number below /proc
+	b, _, err := durable.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return stat{}, err
 	}

@@ -48,6 +48,9 @@ func (s *Store) settled(op Operation, patience, grace time.Duration, cause strin
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return op // no descriptors: a claim is all we have
 	}
+	if locked && op.Runner != nil && op.Runner.alive() {
+		return op
+	}
 	// The record again, now that the lock was looked at: a runner may have noted itself in
 	// between, and been killed since.
 	if now, err := s.read(op.ID); err == nil {
