@@ -29,11 +29,12 @@ type look struct {
 	more chan struct{} // closed when there is something new: another look, or output
 }
 
-// lookEvery is how often an operation is looked at without a reason; more often if the kernel reports nothing.
+// lookEvery is how often an operation is looked at without a reason. Tests look at what the reasons do.
+var lookEvery = time.Second
+
 const (
-	lookEvery   = time.Second
-	lookUntold  = 200 * time.Millisecond
-	lockIsFreed = 5 * time.Millisecond // the kernel reports that a file is closed a moment before it frees its lock
+	lookUntold  = 200 * time.Millisecond // where the kernel reports nothing
+	lockIsFreed = 5 * time.Millisecond   // the kernel reports that a file is closed a moment before it frees its lock
 )
 
 // watches are the operations that somebody in this process looks at, by folder.
