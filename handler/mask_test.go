@@ -107,6 +107,18 @@ func TestRequestsAreShownWithoutPasswords(t *testing.T) {
 	}
 }
 
+// A warning quotes what stands in a configuration.
+func TestWarningsAreShownWithoutPasswords(t *testing.T) {
+	b := newBench(t, nil)
+	op := b.ended(operation.Operation{Type: "recovery", Server: "pg-one", Result: operation.Result{BackupID: "x",
+		Warnings: []string{"no pg_tblspc", "postgresql.auto.conf line 3: primary_conninfo = 'host=a password=topsecret'"}}}, operation.Succeeded, "")
+	res := b.ask("GET", "/servers/pg-one/operations/"+string(op.ID), "")
+	res.want(200, `"result":{"backup_id":"x","warnings":["no pg_tblspc","postgresql.auto.conf line 3: primary_conninfo = 'host=a password=*REDACTED*`)
+	if strings.Contains(res.Body.String(), "topsecret") {
+		t.Errorf("the operation tells the password: %s", res.Body)
+	}
+}
+
 var barmanOrBearer = regexp.MustCompile(`(?i)bearer|barman`)
 
 // Of an error that quotes what a client sent nothing is told behind the name of a secret.

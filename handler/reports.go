@@ -116,9 +116,13 @@ func (h *handler) clean() func(string) string {
 
 // shown is a result without secrets.
 func (h *handler) shown(res operation.Result) operation.Result {
-	if res.Report != nil && !h.Unmasked {
+	if h.Unmasked {
+		return res
+	}
+	if res.Report != nil {
 		res.Report = maskJSON(res.Report)
 	}
+	res.Warnings = masked(res.Warnings)
 	return res
 }
 

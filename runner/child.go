@@ -50,8 +50,8 @@ func (c *Config) barman(ctx context.Context, op operation.Operation, before map[
 		log.WithError(err).Warn("no guard: should this runner be killed, Barman goes on until somebody looks")
 	}
 	copied := make(chan struct{})
-	keep := &tolerant{w: out}
-	go func() { defer close(copied); _, _ = io.Copy(keep, r) }()
+	keep, warned := &tolerant{w: out}, &warnings{}
+	go func() { defer close(copied); _, _ = io.Copy(io.MultiWriter(keep, warned), r) }()
 	done := make(chan struct{})
 	go c.sample(op, before, done)
 	_ = cmd.Wait() // how it ended is in ProcessState
@@ -66,7 +66,7 @@ func (c *Config) barman(ctx context.Context, op operation.Operation, before map[
 		log.WithError(keep.lost).Error("what Barman printed could not be kept")
 	}
 	e := way.end(ctx, op, cmd.ProcessState)
-	e.lost = keep.lost
+	e.lost, e.warned = keep.lost, warned.all()
 	return &e, nil
 }
 
@@ -129,6 +129,7 @@ type end struct {
 	signal syscall.Signal // that killed it; 0: none
 	broken *breach        // it was not seen to end
 	lost   error          // why the output is not whole
+	warned []string       // what Barman warned of
 }
 
 // tolerant keeps Barman going when its output cannot be kept (full disk): a

@@ -48,18 +48,12 @@ func inspect(ctx context.Context, host barman.Host, op operation.Operation) erro
 
 func firstEntry(ctx context.Context, host barman.Host, op operation.Operation, dir string) (string, error) {
 	script := fmt.Sprintf("if test -e %[1]s; then ls -A %[1]s; fi", dir) // the path was checked to mean nothing to shells
-	switch {
-	case op.Target.SSH != "":
-		script = fmt.Sprintf("exec %s '%s'", op.Target.SSH, script)
-	case !host.Remote():
+	if op.Target.SSH == "" && !host.Remote() {
 		return localEntry(dir)
 	}
-	if host.Remote() {
-		out, err := host.Shell(lookTimeout, script)
-		first, _, _ := strings.Cut(out, "\n")
-		return first, err
-	}
-	return remoteEntry(ctx, op, script)
+	out, err := shell(ctx, host, op, script)
+	first, _, _ := strings.Cut(out, "\n")
+	return first, err
 }
 
 func localEntry(dir string) (string, error) {
@@ -78,9 +72,15 @@ func localEntry(dir string) (string, error) {
 	return strings.Join(names, ""), err
 }
 
-// remoteEntry asks the target for one name in the destination. The command goes
-// through the shells that Barman's own would go through.
-func remoteEntry(ctx context.Context, op operation.Operation, script string) (string, error) {
+// shell runs a script without quotes where the operation restores to. It goes through the shells that Barman's own commands
+// go through.
+func shell(ctx context.Context, host barman.Host, op operation.Operation, script string) (string, error) {
+	if op.Target.SSH != "" {
+		script = fmt.Sprintf("exec %s '%s'", op.Target.SSH, script)
+	}
+	if host.Remote() {
+		return host.Shell(lookTimeout, script)
+	}
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", script) // #nosec G204 -- words that barman.checkSSH let through, or the administrator allowed
@@ -93,6 +93,5 @@ func remoteEntry(ctx context.Context, op operation.Operation, script string) (st
 	if err != nil {
 		return "", fmt.Errorf("%w: %s", err, strings.TrimSpace(stderr.String()))
 	}
-	first, _, _ := strings.Cut(string(out), "\n")
-	return first, nil
+	return string(out), nil
 }

@@ -81,6 +81,7 @@ func TestOutcomeKeepsTheBackupOfThePlan(t *testing.T) {
 		{"a recovery", "20260101T000000", operation.Result{}, operation.Result{BackupID: "20260101T000000"}},
 		{"a backup that was made", "", operation.Result{BackupID: "20260102T000000", BackupStatus: "DONE"}, operation.Result{BackupID: "20260102T000000", BackupStatus: "DONE"}},
 		{"neither", "", operation.Result{}, operation.Result{}},
+		{"a recovery with a warning", "20260101T000000", operation.Result{Warnings: []string{"x"}}, operation.Result{BackupID: "20260101T000000", Warnings: []string{"x"}}},
 	} {
 		op := operation.Operation{Result: operation.Result{BackupID: tc.planned}}
 		outcome{exit: &code, result: tc.made}.apply(&op)

@@ -73,7 +73,7 @@ type outcome struct {
 	state   operation.State
 	exit    *int
 	failure *operation.Failure
-	result  operation.Result // the backup that was made, if any
+	result  operation.Result // the backup that was made, if any, and warnings
 	lost    bool             // not all that Barman printed could be kept
 	unseen  bool             // nobody knows whether Barman still works
 }
@@ -83,6 +83,7 @@ func (o outcome) apply(op *operation.Operation) {
 	if o.result.BackupID != "" || o.result.Report != nil {
 		op.Result = o.result
 	}
+	op.Result.Warnings = o.result.Warnings
 }
 
 // signalled turns what asks a runner to end into a context: signals, and a cancel that stands in
@@ -161,6 +162,15 @@ func (c *Config) perform(ctx context.Context, task *Task, log logrus.FieldLogger
 	out.result, out.lost = c.madeBackup(op, before), state.lost != nil
 	if kind, _ := barman.KindOf(op.Type, op.Server == ""); kind.Reports() && out.state != operation.Interrupted {
 		out = c.reported(kind, op, out)
+	} else if out.state == operation.Succeeded {
+		out.result.Warnings = state.warned
+		lacks, err := lacking(ctx, host, op)
+		if err != nil {
+			log.WithError(err).Warn("what was restored could not be looked at")
+		}
+		if lacks != "" {
+			out.result.Warnings = append([]string{lacks}, state.warned...)
+		}
 	}
 	return out, nil
 }

@@ -53,6 +53,9 @@ func waitFor(c *call, store *operation.Store, op operation.Operation) error {
 		_, _ = fmt.Fprintln(c.stderr)
 	}
 	if op.State == operation.Succeeded {
+		for _, text := range op.Result.Warnings {
+			_, _ = fmt.Fprintf(c.stderr, "warning: %s\n", text)
+		}
 		return nil
 	}
 	if op.Error != nil {

@@ -118,6 +118,8 @@ type Result struct {
 	BackupStatus string `json:"backup_status,omitempty"` // in Barman's catalog, at the end
 	// Report is what Barman told, of an operation that only reads.
 	Report json.RawMessage `json:"report,omitempty"`
+	// Warnings are of an operation that succeeded, sentences for people: what barback sees is amiss, and what Barman warned of.
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // Process names one process beyond doubt: a pid alone may be used again.
