@@ -5,6 +5,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -243,30 +244,56 @@ func (b *bench) followed(n, mib int) (seconds, most float64) {
 }
 
 func (b *bench) growPolls() {
-	g := []int{1, 10, 100, 500}
-	memory := growth{ID: "polls-memory", What: "long polls at once: memory (PSS)", X: "polls", Y: "MiB"}
-	b.grown("polls", "long polls of an operation at once", "polls", "ms", g, func(n int, note func(string, float64)) {
-		s := b.state(fmt.Sprint("polls-", n), 1, "")
-		s.fake("exec sleep 60")
-		d := s.open()
-		b.socket(s.runner, "runner", s.barback, "run", "--config", s.config)
-		operation, _ := d.post(cheapest)
-		polls := make(chan error, n)
-		for range n {
-			go func() { polls <- d.poll(operation) }()
+	cpu := growth{ID: "polls", What: "long polls at once", X: "polls", Y: "ms"}
+	memory := growth{ID: "polls-memory", What: "long polls at once: memory (PSS) of barback", X: "polls", Y: "MiB"}
+	threads := growth{ID: "polls-threads", What: "long polls at once: threads of barback", X: "polls", Y: "threads"}
+	for _, n := range []int{1, 10, 100, 500} {
+		for _, operations := range slices.Compact([]int{1, n}) {
+			of := "of one operation"
+			if operations > 1 {
+				of = "each of its own operation"
+			}
+			b.separately(func() {
+				p := b.polled(n, operations)
+				cpu.at("CPU a second while they wait, "+of, float64(n), p.waiting)
+				cpu.at("CPU to take them in and answer them, "+of, float64(n), p.work)
+				cpu.at("GET one meanwhile, "+of, float64(n), p.other)
+				memory.at(of, float64(n), p.memory)
+				threads.at(of, float64(n), p.threads)
+			})
 		}
-		pid := d.process.Process.Pid
-		b.await("all polls are there", func() bool { return descriptors(pid) > n })
-		before := cpuTime(pid)
-		time.Sleep(2 * time.Second)
-		note("CPU of barback a second", (cpuTime(pid)-before)/2)
-		note("GET one meanwhile", b.several(d, s.operation))
-		memory.at(fmt.Sprintf("of barback (%d threads at the end)", threads(pid)), float64(n), pss(pid))
-		d.do("POST", operation+"/cancel", "", 202)
-		for range n {
-			must(<-polls)
-		}
-		b.await("the runner is done", func() bool { return len(running(b.barback)) <= 1 })
-	})
-	b.Growth = append(b.Growth, memory)
+	}
+	b.Growth = append(b.Growth, cpu, memory, threads)
+}
+
+// polls are what barback needs for many that wait, in milliseconds of processor time and MiB.
+type polls struct{ waiting, work, other, memory, threads float64 }
+
+// polled lets n wait for the end of so many operations, as clients would: with long polls.
+func (b *bench) polled(n, operations int) (p polls) {
+	s := b.state(fmt.Sprint("polls-", n, "-", operations), 1, "")
+	paths, end := s.hold(operations)
+	d := s.open()
+	d.get(s.operation)
+	pid := d.process.Process.Pid
+	answers := make(chan error, n)
+	before := cpuTime(pid)
+	for i := range n {
+		go func() { answers <- d.poll(paths[i%operations]) }()
+	}
+	b.await("all polls are there", func() bool { return descriptors(pid) > n })
+	time.Sleep(time.Second)
+	p.work = cpuTime(pid) - before
+	before = cpuTime(pid)
+	time.Sleep(3 * time.Second)
+	p.waiting = (cpuTime(pid) - before) / 3
+	p.memory, p.threads = pss(pid), float64(threads(pid))
+	p.other = b.several(d, s.operation)
+	before = cpuTime(pid)
+	end()
+	for range n {
+		must(<-answers)
+	}
+	p.work += cpuTime(pid) - before
+	return p
 }

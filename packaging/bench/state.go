@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // state is a barback with a state directory of its own, and a token for it.
@@ -53,6 +55,38 @@ func (s *state) fill(n int) {
 	}
 	s.run(exec.Command("chown", "-R", s.env["LAB_USER"], s.dir))
 	_ = os.Remove(filepath.Join(s.dir, "index"))
+}
+
+// hold writes n records of operations that run, as far as anybody can see: this process is their runner. end ends them.
+func (s *state) hold(n int) (paths []string, end func()) {
+	boot := strings.TrimSpace(string(mustHave(os.ReadFile("/proc/sys/kernel/random/boot_id"))))
+	_, stat, _ := strings.Cut(string(mustHave(os.ReadFile("/proc/self/stat"))), ") ")
+	record := func(dir, state, ended string) {
+		text := fmt.Sprintf(`{"version":1,"id":%q,"type":"switch_wal","server":"pg-one","state":%q,"created_at":"2026-01-01T00:00:00Z","started_at":"2026-01-01T00:00:00Z"%s,"request":{"type":"switch_wal"},"command":["barman"],"runner":{"pid":%d,"start_time":%s,"boot_id":%q}}`,
+			filepath.Base(dir), state, ended, os.Getpid(), strings.Fields(stat)[19], boot)
+		must(os.WriteFile(filepath.Join(dir, "new"), []byte(text), 0o644))
+		must(os.Rename(filepath.Join(dir, "new"), filepath.Join(dir, "operation.json")))
+	}
+	locks := map[string]*os.File{}
+	for i := range n {
+		id := fmt.Sprintf("20260101T000000-%06d", i)
+		dir := filepath.Join(s.dir, "operations", id)
+		must(os.Mkdir(dir, 0o755))
+		locks[dir] = mustHave(os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o644))
+		must(unix.Flock(int(locks[dir].Fd()), unix.LOCK_EX))
+		for _, name := range []string{filepath.Join(dir, "output.log"), filepath.Join(dir, "state.lock"), filepath.Join(s.dir, "active", id)} {
+			must(os.WriteFile(name, nil, 0o644))
+		}
+		record(dir, "running", "")
+		paths = append(paths, operations+"/"+id)
+	}
+	s.run(exec.Command("chown", "-R", s.env["LAB_USER"], s.dir))
+	return paths, func() {
+		for dir, lock := range locks {
+			record(dir, "succeeded", `,"ended_at":"2026-01-01T00:01:00Z"`)
+			must(lock.Close())
+		}
+	}
 }
 
 // open serves it on a socket of 127.0.0.1.
