@@ -43,13 +43,13 @@ func (s *Store) settled(op Operation, patience, grace time.Duration, cause strin
 	if op.State.Final() {
 		return op
 	}
+	if s.atWork(&op) {
+		return op
+	}
 	lock := filepath.Join(s.dir(op.ID), "lock")
 	locked, err := held(lock)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return op // no descriptors: a claim is all we have
-	}
-	if locked && op.Runner != nil && op.Runner.alive() {
-		return op
 	}
 	// The record again, now that the lock was looked at: a runner may have noted itself in
 	// between, and been killed since.
@@ -74,6 +74,15 @@ func (s *Store) settled(op Operation, patience, grace time.Duration, cause strin
 		return op
 	}
 	return s.interrupt(op, cause, err)
+}
+
+// atWork reports whether the runner that the record names holds its lock.
+func (s *Store) atWork(op *Operation) bool {
+	if op.Runner == nil {
+		return false
+	}
+	locked, err := held(filepath.Join(s.dir(op.ID), "lock"))
+	return err == nil && locked && op.Runner.alive()
 }
 
 // elsewhere is what runs of op on another host. What was not started does not.

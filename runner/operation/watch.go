@@ -58,11 +58,7 @@ func (s *Store) watch(id ID, printed bool) *watch {
 		w.number = inotify.add(dir, printed, w)
 	}
 	if !ok {
-		every := lookEvery
-		if w.number == 0 {
-			every = lookUntold
-		}
-		go w.run(every)
+		go w.run(w.number != 0)
 	}
 	w.users++
 	return w
@@ -88,8 +84,13 @@ func (w *watch) forget() bool {
 	return true
 }
 
-// run looks until the operation has ended, or nobody wants to know.
-func (w *watch) run(every time.Duration) {
+// run looks until the operation has ended, or nobody wants to know. If the kernel reports changes, what is left to look for is
+// whether the runner lives.
+func (w *watch) run(told bool) {
+	every := lookEvery
+	if !told {
+		every = lookUntold
+	}
 	again := time.NewTicker(every)
 	defer again.Stop()
 	for first := true; ; first = false {
@@ -108,11 +109,15 @@ func (w *watch) run(every time.Duration) {
 			close(w.ended)
 			return
 		}
-		select {
-		case <-w.stirred:
-		case <-again.C:
-		case <-w.left:
-			return
+		for same := true; same; {
+			select {
+			case <-w.stirred:
+				same = false
+			case <-again.C:
+				same = told && w.store.atWork(&op)
+			case <-w.left:
+				return
+			}
 		}
 	}
 }
