@@ -140,15 +140,14 @@ func (b *bench) memory() {
 	b.figure("memory-idle", "processes of barback when nobody asks", atMost(0), "processes", samples{float64(len(running(b.barback)))}, "")
 }
 
-// cpuTime is the milliseconds of processor time that a process has taken.
-func cpuTime(pid int) float64 {
-	data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	_, rest, _ := strings.Cut(string(data), ") ")
-	fields := strings.Fields(rest)
-	if len(fields) < 13 {
-		return 0
+// cpuTime is the milliseconds of processor time that the threads of a process have taken. Go ends none of them.
+func cpuTime(pid int) (total float64) {
+	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
+	for _, file := range files {
+		data, _ := os.ReadFile(file)
+		first, _, _ := strings.Cut(string(data), " ")
+		nano, _ := strconv.ParseFloat(first, 64)
+		total += nano / 1e6
 	}
-	user, _ := strconv.ParseFloat(fields[11], 64)
-	system, _ := strconv.ParseFloat(fields[12], 64)
-	return (user + system) * 10 // of ticks, a hundred a second
+	return total
 }
