@@ -64,8 +64,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, raw *http.Request) {
 			h.Log.WithFields(logrus.Fields{"request": r.id, "panic": fmt.Sprint(p), "stack": string(debug.Stack())}).Error("request panicked")
 			h.problem(rec, r, fmt.Errorf("panic: %v", p))
 		}
-		h.Log.WithFields(logrus.Fields{"request": r.id, "method": raw.Method, "path": maskPath(r.asked), "remote": auth.Remote(raw), "status": rec.status,
-			"user": r.who.Name, "seconds": time.Since(start).Seconds()}).Info("request")
+		h.note(r, rec.status, start)
 		h.audit(r, rec.status)
 	}()
 	path, err := h.path(r)

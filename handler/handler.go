@@ -5,6 +5,7 @@ package handler
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"time"
 
@@ -29,6 +30,7 @@ type Config struct {
 	Launcher  launcher
 	Checks    func() []Check // what GET /status?deep=1 looks at
 	Log       logrus.FieldLogger
+	Requests  io.Writer     // gets a line of the log for each request; nil: there are none
 	Deadline  time.Duration // how long a request waits for Barman before it gets an operation to poll
 	Unmasked  bool          // what Barman tells is passed on as it is
 	Broken    error         // the installation cannot work, and why: every answer says so

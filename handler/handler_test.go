@@ -137,7 +137,7 @@ func newBench(t testing.TB, change func(*Config)) *bench {
 	log.Out, log.Formatter = b.log, &logrus.JSONFormatter{}
 	b.start = &fakeLauncher{store: b.store, t: t, locks: map[operation.ID]*os.File{}}
 	b.cfg = Config{
-		MaxBody: 4096, Deadline: time.Minute, Version: "test", Records: b.store, Auth: b.auth, Audit: &auth.Audit{Path: filepath.Join(dir, "audit.log")}, Launcher: b.start, Log: log,
+		MaxBody: 4096, Deadline: time.Minute, Version: "test", Records: b.store, Auth: b.auth, Audit: &auth.Audit{Path: filepath.Join(dir, "audit.log")}, Launcher: b.start, Log: log, Requests: b.log,
 		Barman: &barman.Fleet{Clients: []*barman.Client{{Command: filepath.Join(dir, "barman"), Config: filepath.Join(dir, "barman.conf"), Cache: filepath.Join(dir, "state")}}},
 		Checks: func() []Check { return []Check{{"one", true, "fine"}} },
 	}

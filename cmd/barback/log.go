@@ -4,8 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -25,63 +25,39 @@ func newLog(w io.Writer, level string) logrus.FieldLogger {
 	return log
 }
 
-// formatter writes lines as logrus.JSONFormatter does, in a third of the time, and keeps secrets out of them, whoever
+// formatter writes lines as logrus.JSONFormatter does, and keeps secrets out of them, whoever
 // wrote them into a field. No field of ours is called level, msg or time.
 type formatter struct{}
 
 // Format makes one line of e.
 func (formatter) Format(e *logrus.Entry) ([]byte, error) {
-	var line []byte
-	if e.Buffer != nil { // logrus keeps it for the next line
-		e.Buffer.Grow(512)
-		line = e.Buffer.AvailableBuffer()
-	}
+	line := make([]byte, 0, 384)
 	line = append(append(line, `{"level":"`...), e.Level.String()...)
-	line, err := appendText(append(line, `","msg":`...), handler.Shown(e.Message))
-	names := make([]string, 0, 16)
-	for name := range e.Data {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		if err != nil {
-			return nil, err
-		}
+	line = handler.AppendText(append(line, `","msg":`...), e.Message)
+	for _, name := range slices.Sorted(maps.Keys(e.Data)) {
 		line = append(append(append(line, `,"`...), name...), `":`...)
 		switch v := e.Data[name].(type) {
 		case string:
-			line, err = appendText(line, handler.Shown(v))
+			line = handler.AppendText(line, v)
 		case error:
-			line, err = appendText(line, handler.ShownError(v))
-		case int:
-			line = strconv.AppendInt(line, int64(v), 10)
+			line = handler.AppendText(line, handler.ShownError(v))
 		default:
-			line, err = appendJSON(line, v)
+			data, err := json.Marshal(v)
+			if err != nil {
+				return nil, err
+			}
+			line = append(line, data...)
 		}
 	}
-	return append(e.Time.AppendFormat(append(line, `,"time":"`...), time.RFC3339Nano), "\"}\n"...), err
+	return append(e.Time.AppendFormat(append(line, `,"time":"`...), time.RFC3339Nano), "\"}\n"...), nil
 }
 
-func appendText(line []byte, s string) ([]byte, error) {
-	if plain(s) {
-		return append(append(append(line, '"'), s...), '"'), nil
+// requestLog is where the lines of requests go, which have the level info.
+func requestLog(w io.Writer, level string) io.Writer {
+	if l, err := logLevel(level); err == nil && l < logrus.InfoLevel {
+		return nil
 	}
-	return appendJSON(line, s)
-}
-
-func appendJSON(line []byte, value any) ([]byte, error) {
-	data, err := json.Marshal(value)
-	return append(line, data...), err
-}
-
-// plain reports whether nothing of s has to be escaped in JSON, nor is by encoding/json.
-func plain(s string) bool {
-	for _, c := range []byte(s) {
-		if c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
-			return false
-		}
-	}
-	return true
+	return w
 }
 
 func logLevel(s string) (logrus.Level, error) {

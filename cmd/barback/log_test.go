@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"io"
 	"reflect"
 	"testing"
 	"time"
@@ -36,14 +35,5 @@ func TestLogLinesAreThoseOfLogrus(t *testing.T) {
 		if !reflect.DeepEqual(gotten, wanted) || bytes.Count(got, []byte("\n")) != 1 {
 			t.Errorf("the line is %s, want %s", got, want)
 		}
-	}
-}
-
-// BenchmarkLog is the line of one request.
-func BenchmarkLog(b *testing.B) {
-	log := newLog(io.Discard, "info")
-	for b.Loop() {
-		log.WithFields(logrus.Fields{"request": "abcdefghijklmnop", "method": "GET", "path": "/servers/pg-one/operations/20260102T030405-000000",
-			"remote": "127.0.0.1", "status": 200, "user": "ann", "seconds": 0.00123}).Info("request")
 	}
 }

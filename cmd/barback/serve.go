@@ -92,7 +92,7 @@ func (c *call) handler(ending context.Context) (http.Handler, config, logrus.Fie
 	log := newLog(c.stderr, cfg.LogLevel)
 	if err != nil {
 		log.WithError(err).Error("barback cannot work")
-		return handler.New(handler.Config{Broken: err, Log: log, Version: version()}), cfg, log
+		return handler.New(handler.Config{Broken: err, Log: log, Requests: requestLog(c.stderr, cfg.LogLevel), Version: version()}), cfg, log
 	}
 	return &healing{build: func() (http.Handler, bool) {
 		store, err := cfg.store()
@@ -102,7 +102,7 @@ func (c *call) handler(ending context.Context) (http.Handler, config, logrus.Fie
 		return handler.New(handler.Config{
 			BasePath: cfg.BasePath, MaxBody: int64(cfg.MaxBody), Version: version(), Broken: err,
 			Records: store, Barman: cfg.barman(), Auth: cfg.auth(), Audit: cfg.audit(), Launcher: cfg.launcher(store),
-			Checks: func() []handler.Check { return checks(cfg) }, Log: log,
+			Checks: func() []handler.Check { return checks(cfg) }, Log: log, Requests: requestLog(c.stderr, cfg.LogLevel),
 			Unmasked: !cfg.Barman.MaskPasswords, Deadline: time.Duration(cfg.Barman.Deadline),
 			OwnConfig: ownConfig{cfg}, Dialect: cfg.dialect(), Ending: ending,
 		}), err == nil
