@@ -12,9 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// rest gives back what the start took, and then what little is made while a runner waits, until done is closed: it may wait
-// for hours, with many others. Most operations end before the first time.
-func rest(done <-chan struct{}) {
+// Rest gives back what the start took, and then what is left over each minute, until done is closed: a runner waits for
+// hours, with many others, and who serves may have sent a long list. Most operations end before the first time.
+func Rest(done <-chan struct{}) {
 	for pause := time.Second; ; pause = time.Minute {
 		select {
 		case <-done:

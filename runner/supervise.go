@@ -35,7 +35,7 @@ func (c *Config) Run(task *Task) error {
 		return fmt.Errorf("take operation %s: %w", task.ID, err)
 	}
 	defer func() { _ = task.lock.Close() }() // not before the end is recorded
-	go rest(ctx.Done())
+	go Rest(ctx.Done())
 	release, end, err := c.work(ctx, task, log)
 	defer release()
 	if err != nil {

@@ -34,6 +34,7 @@ func serveDoor(c *call) error {
 	lean()
 	ctx, stop := ending()
 	defer stop()
+	go runner.Rest(ctx.Done())
 	h, cfg, log := c.handler(ctx)
 	proxy, err := cfg.proxy()
 	if err != nil { // the others are served; "config check" says it, too
@@ -62,6 +63,7 @@ func serveListen(c *call) error {
 	lean()
 	ctx, stop := ending()
 	defer stop()
+	go runner.Rest(ctx.Done())
 	h, cfg, log := c.handler(ctx)
 	return gateway.ListenAndServe(ctx, *listen, h, cfg.drain(), func(a net.Addr) {
 		log.WithField("address", a.String()).Info("serving")
