@@ -30,7 +30,10 @@ type backupView struct {
 	Abandoned    *bool      `json:"abandoned"`
 	Damaged      bool       `json:"damaged"`
 	Advice       string     `json:"advice,omitempty"`
-	Links        linksView  `json:"links"`
+	Links        struct {
+		Self   string `json:"self"`
+		Server string `json:"server"`
+	} `json:"links"`
 }
 
 // backupDetail is one backup that was asked for. What its copy is made of is null until it is there.
@@ -118,8 +121,9 @@ func (h *handler) backups(w http.ResponseWriter, r *request) error {
 	if err := q.refused(); err != nil {
 		return err
 	}
-	views, page := []backupView{}, map[string]any{}
-	for _, e := range slices.Backward(list) {
+	views, page, path := []backupView{}, map[string]any{}, h.serverPath(server)
+	for i := range list {
+		e := &list[len(list)-1-i]
 		// When a damaged one was made nobody knows: it is in every time.
 		began := e.Began()
 		if before != "" && e.ID >= before || len(statuses) > 0 && !slices.Contains(statuses, e.Status) ||
@@ -127,10 +131,10 @@ func (h *handler) backups(w http.ResponseWriter, r *request) error {
 			continue
 		}
 		if limit > 0 && len(views) == limit {
-			page["next_page_token"] = nextPage(w, r, h.serverPath(server)+"/backups", []string{"page_size", "since", "status", "until"}, views[limit-1].ID)
+			page["next_page_token"] = nextPage(w, r, path+"/backups", []string{"page_size", "since", "status", "until"}, views[limit-1].ID)
 			break
 		}
-		views = append(views, h.backupView(server, e))
+		views = append(views, h.backupView(path, e))
 	}
 	page["backups"] = views
 	return answer(w, r, http.StatusOK, page)
@@ -167,13 +171,14 @@ func ofQuery(err error) error {
 	return err
 }
 
-func (h *handler) backupView(server string, e barman.Entry) backupView {
+// backupView is a backup of the server with this path.
+func (h *handler) backupView(server string, e *barman.Entry) backupView {
 	v := backupView{
 		ID: e.ID, Name: optional(e.Name), Type: optional(e.Type()), Status: e.Status, BeginTime: when(e.BeginTime), EndTime: when(e.EndTime),
 		Keep: optional(e.Keep), Retention: optional(e.Retention), Parent: optional(e.Parent), Children: e.Children, Error: optional(maskMessage(e.Error)),
 		Damaged: e.Err != nil,
-		Links:   linksView{"self": h.serverPath(server) + "/backups/" + url.PathEscape(e.ID), "server": h.serverPath(server)},
 	}
+	v.Links.Self, v.Links.Server = server+"/backups/"+url.PathEscape(e.ID), server
 	if e.Children == nil && !e.Partial {
 		v.Children = []string{}
 	}
@@ -195,7 +200,7 @@ func (h *handler) backupView(server string, e barman.Entry) backupView {
 
 func (h *handler) backupDetail(server string, e barman.Entry) backupDetail {
 	v := backupDetail{
-		backupView: h.backupView(server, e), Server: server, SystemID: optional(e.SystemID), PostgreSQL: positive(e.PostgreSQL), PGData: optional(e.PGData),
+		backupView: h.backupView(h.serverPath(server), &e), Server: server, SystemID: optional(e.SystemID), PostgreSQL: positive(e.PostgreSQL), PGData: optional(e.PGData),
 		ClusterSize: positive(e.ClusterSize), Tablespaces: []tablespaceView{}, Snapshots: e.Snapshots,
 		ServerInfo: serverInformation{optional(e.Checksums), optional(e.SummarizeWAL)},
 		Catalog:    catalogInformation{Previous: optional(e.Previous), Next: optional(e.Next)},

@@ -75,6 +75,9 @@ func harmless(s string) bool {
 // maskMessage cuts text off where a secret begins: an error may quote what a client sent, and in
 // quoted text nobody can tell where a secret ends.
 func maskMessage(s string) string {
+	if s == "" {
+		return s
+	}
 	cut := len(s)
 	for _, re := range secrets {
 		if m := re.FindStringSubmatchIndex(s); m != nil {

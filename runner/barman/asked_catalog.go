@@ -270,7 +270,7 @@ func (c *Client) detail(server string, e *Entry) error {
 
 // neighbour is the ID of a backup, or none: Barman says so in words.
 func neighbour(s string) string {
-	if backupID().MatchString(s) {
+	if isBackupID(s) {
 		return s
 	}
 	return ""

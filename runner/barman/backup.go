@@ -34,7 +34,7 @@ func newName(r Request, member string) ([]string, error) {
 	if err != nil || !ok {
 		return nil, err
 	}
-	if words[name] || !backupName().MatchString(name) || backupID().MatchString(name) {
+	if words[name] || !backupName().MatchString(name) || isBackupID(name) {
 		return nil, invalid("A value is not allowed", member, "must be letters, digits, blanks and _.:+@-, and neither a backup ID nor one of Barman's words (latest, oldest …)")
 	}
 	return []string{"--name=" + name}, nil

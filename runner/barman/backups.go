@@ -1,6 +1,7 @@
 package barman
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,8 +11,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"barback/runner/pattern"
 )
 
 // Backup is one entry of a server's catalog.
@@ -56,7 +55,15 @@ func (b Backup) Type() string {
 // usable are the backups that Barman can restore from.
 func (b Backup) usable() bool { return b.Status == "DONE" || b.Status == "WAITING_FOR_WALS" }
 
-var backupID = pattern.New(`^\d{8}T\d{6}$`)
+// isBackupID reports whether s looks like 20260102T030405.
+func isBackupID(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; (c < '0' || c > '9') && (i != 8 || c != 'T') {
+			return false
+		}
+	}
+	return len(s) == 15 && s[8] == 'T'
+}
 
 // Backups reads the catalog of a server, oldest first. Barman before 3.13 keeps
 // a backup's facts in base/ID/backup.info, later ones in meta/ID-backup.info; a catalog
@@ -80,43 +87,62 @@ func backupsOf(list []Entry, err error) ([]Backup, error) {
 	return backups, err
 }
 
+// base is the folder of the copies.
+func (c *config) base(server string) string {
+	return filepath.Clean(c.folder(server, "basebackups_directory", "base"))
+}
+
 func (c *config) backups(server string) ([]Backup, error) {
 	if _, ok := c.servers[server]; !ok {
 		return nil, &UnknownError{What: "server", Name: server}
 	}
-	dir := c.directory(server)
-	base := filepath.Join(dir, "base")
-	if d := c.servers[server]["basebackups_directory"]; d != "" {
-		base = d
+	base := c.base(server)
+	list, err := readFolder(filepath.Join(c.directory(server), "meta"), "-backup.info", "")
+	old, oldErr := readFolder(base, "", "/backup.info")
+	if err := cmp.Or(err, oldErr); err != nil {
+		return nil, fmt.Errorf("the catalog cannot be read: %w", err)
 	}
-	found := map[string]Backup{}
-	for _, layout := range []struct{ dir, before, after string }{{base, "", "/backup.info"}, {filepath.Join(dir, "meta"), "-backup.info", ""}} {
-		entries, err := os.ReadDir(layout.dir)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("the catalog cannot be read: %w", err)
-		}
-		for _, e := range entries {
-			id, ok := strings.CutSuffix(e.Name(), layout.before)
-			if !ok || !backupID().MatchString(id) {
-				continue
-			}
-			path := filepath.Join(layout.dir, e.Name()) + layout.after
-			b, err := recallBackup(path, id)
-			if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
-				continue // deleted in this moment, or no folder of a backup
-			}
-			if err != nil {
-				b = Backup{ID: id, Status: "DAMAGED", Err: err, Info: &Info{}} // one of them hides no other
-			}
-			b.Data, b.path = filepath.Join(base, id, "data"), path
-			found[id] = b
-		}
+	list = append(list, old...)
+	slices.SortStableFunc(list, func(a, b Backup) int { return strings.Compare(a.ID, b.ID) })
+	list = slices.CompactFunc(list, func(a, b Backup) bool { return a.ID == b.ID })
+	for i := range list {
+		list[i].Data = base + "/" + list[i].ID + "/data"
 	}
-	list := make([]Backup, 0, len(found))
-	for _, b := range found {
+	return list, nil
+}
+
+// readFolder reads the backups whose facts are in the files ID+before+after of a folder, as far as they are there.
+func readFolder(dir, before, after string) ([]Backup, error) {
+	f, err := os.Open(dir) // #nosec G304 -- Barman's own folder
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	names, err := f.Readdirnames(-1)
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(names)
+	list := make([]Backup, 0, len(names))
+	for _, name := range names {
+		id, ok := strings.CutSuffix(name, before)
+		if !ok || !isBackupID(id) {
+			continue
+		}
+		path := dir + "/" + name + after
+		b, err := recallBackup(int(f.Fd()), path[len(dir)+1:], path, id)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+			continue // deleted in this moment, or no folder of a backup
+		}
+		if err != nil {
+			b = Backup{ID: id, Status: "DAMAGED", Err: err, Info: &Info{}} // one of them hides no other
+		}
+		b.path = path
 		list = append(list, b)
 	}
-	slices.SortFunc(list, func(a, b Backup) int { return strings.Compare(a.ID, b.ID) })
 	return list, nil
 }
 

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"barback/runner/durable"
 )
 
 // Entry is a backup with its place in the catalog.
@@ -78,14 +80,10 @@ func (c *Client) Catalog(server string) ([]Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	at, kept := map[string]int{}, cfg.kept(server)
+	at, kept := make(map[string]int, len(backups)), cfg.kept(server, backups)
 	list := make([]Entry, len(backups))
 	for i, b := range backups {
-		list[i].Backup, at[b.ID] = b, i
-		if list[i].Keep = kept[b.ID]; list[i].Keep == "" {
-			target, _ := os.ReadFile(filepath.Join(filepath.Dir(b.Data), "annotations", "keep")) // Barman before 3.13
-			list[i].Keep = strings.TrimSpace(string(target))
-		}
+		list[i].Backup, list[i].Keep, at[b.ID] = b, kept[b.ID], i
 	}
 	var previous *Entry
 	for i := range list {
@@ -122,15 +120,28 @@ func Pick(list []Entry, server, id string) (Entry, error) {
 	return list[slices.IndexFunc(list, func(e Entry) bool { return e.ID == b.ID })], nil
 }
 
-// kept reads the annotations of "barman keep", where Barman from 3.13 on has them.
-func (c *config) kept(server string) map[string]string {
-	dir := filepath.Join(c.directory(server), "meta")
+// kept reads the annotations of "barman keep". Barman from 3.13 on has them beside the backups' other facts.
+func (c *config) kept(server string, list []Backup) map[string]string {
 	found := map[string]string{}
+	note := func(id, path string) {
+		target, _ := os.ReadFile(path) // #nosec G304 -- Barman's own file
+		found[id] = strings.TrimSpace(string(target))
+	}
+	dir := filepath.Join(c.directory(server), "meta")
 	entries, _ := os.ReadDir(dir)
 	for _, e := range entries {
-		if id, ok := strings.CutSuffix(e.Name(), "-keep"); ok && backupID().MatchString(id) {
-			target, _ := os.ReadFile(filepath.Join(dir, e.Name())) // #nosec G304 -- Barman's own file
-			found[id] = strings.TrimSpace(string(target))
+		if id, ok := strings.CutSuffix(e.Name(), "-keep"); ok && isBackupID(id) {
+			note(id, filepath.Join(dir, e.Name()))
+		}
+	}
+	base, err := os.Open(c.base(server))
+	if err != nil {
+		return found
+	}
+	defer func() { _ = base.Close() }()
+	for _, b := range list {
+		if name := b.ID + "/annotations/keep"; found[b.ID] == "" && durable.StampIn(int(base.Fd()), name) != (durable.Stamp{}) {
+			note(b.ID, filepath.Join(base.Name(), name))
 		}
 	}
 	return found

@@ -65,15 +65,6 @@ func (e *damagedError) Error() string {
 
 func (b *Backup) read(text string) error {
 	i := b.Info
-	texts := map[string]*string{
-		"status": &b.Status, "backup_name": &b.Name, "mode": &b.Mode, "parent_backup_id": &b.Parent, "begin_wal": &i.BeginWAL, "end_wal": &i.EndWAL,
-		"begin_xlog": &i.BeginLSN, "end_xlog": &i.EndLSN, "error": &i.Error, "pgdata": &i.PGData, "systemid": &i.SystemID, "compression": &i.Compression,
-		"encryption": &i.Encryption, "data_checksums": &i.Checksums, "summarize_wal": &i.SummarizeWAL,
-	}
-	numbers := map[string]*int64{
-		"size": &b.Size, "deduplicated_size": &i.Copied, "cluster_size": &i.ClusterSize, "begin_offset": &i.BeginOffset, "end_offset": &i.EndOffset,
-		"timeline": &i.Timeline, "xlog_segment_size": &i.SegmentSize, "version": &i.PostgreSQL,
-	}
 	whole := false
 	for line := range strings.Lines(text) {
 		if word := strings.TrimSpace(line); word == "" || word[0] == '#' {
@@ -88,23 +79,24 @@ func (b *Backup) read(text string) error {
 			continue
 		}
 		var err error
+		text, number := b.field(key)
 		switch {
-		case texts[key] != nil:
-			*texts[key] = value
-		case numbers[key] != nil:
-			*numbers[key], err = strconv.ParseInt(value, 10, 64)
+		case text != nil:
+			*text = strings.Clone(value) // the whole file is not to be kept for it
+		case number != nil:
+			*number, err = strconv.ParseInt(value, 10, 64)
 		case key == "begin_time":
 			i.BeginTime, err = parseTime(value)
 		case key == "end_time":
 			b.EndTime, err = parseTime(value)
 		case key == "children_backup_ids":
-			i.Children = strings.Split(value, ",")
+			i.Children = strings.Split(strings.Clone(value), ",")
 		case key == "tablespaces":
-			b.Tablespaces, err = tablespaces(value)
+			b.Tablespaces, err = tablespaces(strings.Clone(value))
 		case key == "copy_stats":
 			err = i.copied(value)
 		case key == "snapshots_info":
-			i.Snapshots, err = literal(value)
+			i.Snapshots, err = literal(strings.Clone(value))
 		}
 		if err != nil {
 			return fmt.Errorf("its %s cannot be read: %w", key, err)
@@ -114,6 +106,60 @@ func (b *Backup) read(text string) error {
 		return errors.New("its end is missing")
 	}
 	return nil
+}
+
+// field is where the value of a key goes that is a text, or a number.
+func (b *Backup) field(key string) (text *string, number *int64) {
+	i := b.Info
+	switch key {
+	case "status":
+		return &b.Status, nil
+	case "backup_name":
+		return &b.Name, nil
+	case "mode":
+		return &b.Mode, nil
+	case "parent_backup_id":
+		return &b.Parent, nil
+	case "begin_wal":
+		return &i.BeginWAL, nil
+	case "end_wal":
+		return &i.EndWAL, nil
+	case "begin_xlog":
+		return &i.BeginLSN, nil
+	case "end_xlog":
+		return &i.EndLSN, nil
+	case "error":
+		return &i.Error, nil
+	case "pgdata":
+		return &i.PGData, nil
+	case "systemid":
+		return &i.SystemID, nil
+	case "compression":
+		return &i.Compression, nil
+	case "encryption":
+		return &i.Encryption, nil
+	case "data_checksums":
+		return &i.Checksums, nil
+	case "summarize_wal":
+		return &i.SummarizeWAL, nil
+	case "size":
+		return nil, &b.Size
+	case "deduplicated_size":
+		return nil, &i.Copied
+	case "cluster_size":
+		return nil, &i.ClusterSize
+	case "begin_offset":
+		return nil, &i.BeginOffset
+	case "end_offset":
+		return nil, &i.EndOffset
+	case "timeline":
+		return nil, &i.Timeline
+	case "xlog_segment_size":
+		return nil, &i.SegmentSize
+	case "version":
+		return nil, &i.PostgreSQL
+	}
+	return nil, nil
 }
 
 // parseTime reads Barman's times. Old ones have no zone: they are this host's.

@@ -50,7 +50,7 @@ func planSyncBackup(c *Client, _ Kind, r Request) (Plan, error) {
 		return Plan{}, err
 	case !ok:
 		return Plan{}, invalid(notMet, "backup_id", "is missing")
-	case !backupID().MatchString(id):
+	case !isBackupID(id):
 		return Plan{}, invalid("A value is not allowed", "backup_id", "must be the ID of a backup on the primary Barman host, such as 20261121T223357")
 	}
 	return Plan{Command: []string{r.Server, id}, BackupID: id, Uses: []string{id}}, c.passive(r.Server)

@@ -8,9 +8,9 @@ import "barback/runner/durable"
 // keptBackups are some KiB each.
 var keptBackups = durable.Kept[Backup]{Most: 20_000}
 
-// recallBackup is readBackup for a file that may have been read before.
-func recallBackup(path, id string) (Backup, error) {
-	if b, ok := keptBackups.Recall(path); ok {
+// recallBackup is readBackup for a file that may have been read before. name is its path below folder, which is open.
+func recallBackup(folder int, name, path, id string) (Backup, error) {
+	if b, ok := keptBackups.RecallBy(path, func() durable.Stamp { return durable.StampIn(folder, name) }); ok {
 		return b, nil
 	}
 	b, stamp, err := readBackup(path, id)

@@ -4,6 +4,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // What is kept of a backup.info is not believed when the file was written, replaced, cut or made unreadable since, however its times
@@ -20,7 +22,7 @@ func TestBackupIsTheOneInTheFile(t *testing.T) {
 	}
 	is := func(want string) {
 		t.Helper()
-		if b, err := recallBackup(path, "20260101T000000"); err != nil || b.Name != want {
+		if b, err := recallBackup(unix.AT_FDCWD, path, path, "20260101T000000"); err != nil || b.Name != want {
 			t.Errorf("the backup is %q, %v, want %q", b.Name, err, want)
 		}
 	}
@@ -53,13 +55,13 @@ func TestBackupIsTheOneInTheFile(t *testing.T) {
 	if err := os.Truncate(path, 5); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := recallBackup(path, "20260101T000000"); err == nil {
+	if _, err := recallBackup(unix.AT_FDCWD, path, path, "20260101T000000"); err == nil {
 		t.Error("a file that was cut is taken for a backup")
 	}
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := recallBackup(path, "20260101T000000"); !os.IsNotExist(err) {
+	if _, err := recallBackup(unix.AT_FDCWD, path, path, "20260101T000000"); !os.IsNotExist(err) {
 		t.Errorf("a file that is gone: %v, want that it does not exist", err)
 	}
 }

@@ -1,6 +1,7 @@
 package barman
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -104,11 +105,13 @@ func (c *Client) Look(name string) (Overview, map[string]string, error) {
 	if cfg.there {
 		catalogs = c.Backups
 	}
-	return cfg.overview(name, catalogs), cfg.settings(name), nil
+	o := cfg.overview(name, catalogs)
+	return o, cfg.settings(name, o.ActiveModel), nil
 }
 
 func (c *config) overview(name string, catalogs func(server string) ([]Backup, error)) Overview {
-	o := Overview{Server: c.server(name), Faults: c.faults(name)}
+	o := Overview{Server: c.server(name)}
+	o.Faults = c.faults(o.Server)
 	backups, err := catalogs(name)
 	if o.Err = err; len(backups) > 0 {
 		o.Last = &backups[len(backups)-1]
@@ -146,13 +149,13 @@ func (c *Client) Server(name string) (Server, error) {
 }
 
 func (c *config) server(name string) Server {
-	s := c.settings(name)
+	model := c.activeModel(name)
 	return Server{
 		Name:        name,
-		Description: s["description"],
-		Active:      truth(s["active"], true),
-		Passive:     c.option(name, "primary_ssh_command") != "",
-		ActiveModel: c.activeModel(name),
+		Description: c.setting(model, name, "description"),
+		Active:      truth(c.setting(model, name, "active"), true),
+		Passive:     c.optionUnder(model, name, "primary_ssh_command") != "",
+		ActiveModel: model,
 	}
 }
 
@@ -164,10 +167,15 @@ func (c *config) activeModel(name string) string {
 	return strings.TrimSpace(string(model))
 }
 
+// setting is one of settings.
+func (c *config) setting(model, name, option string) string {
+	return cmp.Or(c.models[model][option], c.servers[name][option])
+}
+
 // settings are the options of a server's section, and over them those of its active model.
-func (c *config) settings(name string) section {
+func (c *config) settings(name, model string) section {
 	s := maps.Clone(c.servers[name])
-	for option, value := range c.models[c.activeModel(name)] {
+	for option, value := range c.models[model] {
 		if value != "" && option != "model" && option != "cluster" {
 			s[option] = value
 		}

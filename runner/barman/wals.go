@@ -97,7 +97,12 @@ func (c *config) folder(server, option, name string) string {
 // option is the value that holds for a server: its active model's, its own, or the one for all. What is empty or None
 // in its own section is not taken from elsewhere.
 func (c *config) option(server, name string) string {
-	if value := c.models[c.activeModel(server)][name]; value != "" {
+	return c.optionUnder(c.activeModel(server), server, name)
+}
+
+// optionUnder is option for who knows the active model.
+func (c *config) optionUnder(model, server, name string) string {
+	if value := c.models[model][name]; value != "" {
 		return value
 	}
 	if value, own := c.servers[server][name]; own {

@@ -19,10 +19,15 @@ type made[V any] struct {
 
 // Recall gives back what Keep was given, if the file is still the same.
 func (k *Kept[V]) Recall(path string) (V, bool) {
+	return k.RecallBy(path, func() Stamp { return StampOf(path) })
+}
+
+// RecallBy is Recall for who has a shorter way to the file's stamp.
+func (k *Kept[V]) RecallBy(path string, now func() Stamp) (V, bool) {
 	k.mu.Lock()
 	m, ok := k.of[path]
 	k.mu.Unlock()
-	if !ok || StampOf(path) != m.stamp {
+	if !ok || now() != m.stamp {
 		var none V
 		return none, false
 	}

@@ -36,6 +36,15 @@ func Size(path string) (int64, error) {
 	return st.Size, err
 }
 
+// StampIn is the stamp of a file by its path below a folder that is open: the way to that folder is not gone again.
+func StampIn(folder int, name string) Stamp {
+	var st unix.Stat_t
+	if retried(func() error { return unix.Fstatat(folder, name, &st, 0) }) != nil {
+		return Stamp{}
+	}
+	return stampOf(&st)
+}
+
 // Lasting reports whether the file had been as it is for so long that its next change gives it another stamp.
 func (s Stamp) Lasting() bool { return time.Since(time.Unix(s.seconds, s.nano)) >= settled }
 
