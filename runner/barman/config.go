@@ -154,7 +154,7 @@ func (r *reading) merge(all map[string]section, path string) error {
 	}
 	for name, s := range sections {
 		if all[name] == nil {
-			all[name] = section{}
+			all[name] = s
 		}
 		for option, value := range s {
 			all[name][option] = clean(value)

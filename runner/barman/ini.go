@@ -110,15 +110,26 @@ func parse(text string) (map[string]section, error) {
 	}
 	defaults := all[defaultSection]
 	delete(all, defaultSection)
-	for name, own := range all {
-		raw := maps.Clone(defaults)
-		maps.Copy(raw, own)
-		all[name] = section{}
-		for option := range raw {
-			all[name][option] = raw.value(option)
+	for _, s := range all {
+		for option, value := range defaults {
+			if _, own := s[option]; !own {
+				s[option] = value
+			}
 		}
+		s.refer()
 	}
 	return all, nil
+}
+
+// refer puts in what values refer to; few do.
+func (s section) refer() {
+	whole := section{}
+	for option, value := range s {
+		if strings.Contains(value, "%") {
+			whole[option] = s.value(option)
+		}
+	}
+	maps.Copy(s, whole)
 }
 
 // value is that of an option with what it refers to put in. What ConfigParser would not take (Barman
