@@ -77,7 +77,7 @@ func (c *config) conflicts(name string, note func(bool, string, ...any)) {
 	var options, paths []string
 	for _, f := range folders {
 		if path := c.folder(name, f[0], f[1]); !strings.Contains(path, "://") {
-			options, paths = append(options, f[0]), append(paths, filepath.Clean(path))
+			options, paths = append(options, f[0]), append(paths, path)
 		}
 	}
 	if distinct(paths) {
@@ -88,6 +88,7 @@ func (c *config) conflicts(name string, note func(bool, string, ...any)) {
 		if real, err := filepath.EvalSymlinks(path); err == nil {
 			path = real
 		}
+		path = filepath.Clean(path)
 		note(seen[path] != "", "%s and %s are the same folder, %s", seen[path], options[i], path)
 		seen[path] = options[i]
 	}
@@ -99,13 +100,17 @@ func distinct(paths []string) bool {
 	type file struct{ device, inode uint64 }
 	var files []file
 	for i, path := range paths {
-		var st unix.Stat_t
-		if unix.Stat(path, &st) == nil {
-			files = append(files, file{st.Dev, st.Ino})
-		}
-		if slices.Contains(paths[:i], path) || len(files) > 0 && slices.Contains(files[:len(files)-1], file{st.Dev, st.Ino}) {
+		if path != filepath.Clean(path) || slices.Contains(paths[:i], path) {
 			return false
 		}
+		var st unix.Stat_t
+		if unix.Stat(path, &st) != nil {
+			continue
+		}
+		if slices.Contains(files, file{st.Dev, st.Ino}) {
+			return false
+		}
+		files = append(files, file{st.Dev, st.Ino})
 	}
 	return true
 }

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -85,6 +87,28 @@ func TestTheFaultsOfAServer(t *testing.T) {
 	} {
 		if got[name] != want {
 			t.Errorf("the faults of %s are %q, want %q", name, got[name], want)
+		}
+	}
+}
+
+// Two folders of a server are one also where only a link says so, or a link and "..".
+func TestFoldersThatAreOneByALink(t *testing.T) {
+	b := newBox(t, map[string]string{
+		"conf.d/1.conf": "[linked]\nconninfo = host=x\nssh_command = ssh x\nwals_directory = DIR/home/linked/link\n" +
+			"[dots]\nconninfo = host=x\nssh_command = ssh x\nwals_directory = DIR/home/linked/link/../errors\nerrors_directory = DIR/home/linked/errors\n" +
+			"[other]\nconninfo = host=x\nssh_command = ssh x\nwals_directory = DIR/home/linked/errors\n",
+		"home/linked/incoming/x": "", "home/linked/errors/x": "", "home/other/errors/x": "",
+	})
+	if err := os.Symlink("incoming", filepath.Join(b.dir, "home/linked/link")); err != nil {
+		t.Fatal(err)
+	}
+	list, err := b.client.Overview()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, says := range []string{"errors_directory and wals_directory are the same folder", "incoming_wals_directory and wals_directory are the same folder", ""} {
+		if got := strings.Join(list[i].Faults, "; "); !strings.Contains(got, says) || (got == "") != (says == "") {
+			t.Errorf("the faults of %s are %q, want %q", list[i].Name, got, says)
 		}
 	}
 }

@@ -182,3 +182,18 @@ func TestAnEndThatIsNotInTheIndexIsListed(t *testing.T) {
 		t.Errorf("List = %q, want %q", got, want)
 	}
 }
+
+// A page is full, or the last one, however many of the newest records were taken away by hand: the index has their lines.
+func TestAPageIsFullWithoutTheRecordsThatAreGone(t *testing.T) {
+	s := newStore(t)
+	lines := make([]entry, 300)
+	for i := range lines {
+		at := time.Date(2026, 1, 2, 3, 4, i, 0, time.UTC)
+		lines[i].Summary = Summary{ID: newID(at), Type: "backup", Server: "pg-one", State: Failed, CreatedAt: at, EndedAt: at, Archived: i < 100}
+	}
+	writeIndex(t, s, lines)
+	list, more, err := s.List(Query{Limit: 60})
+	if err != nil || len(list) != 60 || !more || list[0].ID != lines[99].ID {
+		t.Errorf("List of 60 = %d operations, %v, %v, want those behind the 200 that are gone, and more", len(list), more, err)
+	}
+}

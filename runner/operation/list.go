@@ -75,7 +75,7 @@ func (s *Store) standing(list []Summary, q *Query, seen map[ID]bool) []Summary {
 	stay := list[:0]
 	for i := range list {
 		e := &list[i]
-		if i < verified && !q.Look && !seen[e.ID] && !(s.stands(e) && q.wants(*e)) {
+		if i < verified && !q.Look && !seen[e.ID] && (!s.stands(e) || !q.wants(*e)) {
 			continue
 		}
 		e.stamp = stamp{}
