@@ -14,7 +14,7 @@ GOLANGCI = $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.1
 REDOCLY  = REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true npx --yes @redocly/cli@2.77.0
 GOVULN   = $(GO) run golang.org/x/vuln/cmd/govulncheck@latest
 
-.PHONY: all build test torture bench bench-go bench-compare soak check lint-api demo package package-check machine-test man clean install help
+.PHONY: all build test torture bench bench-readme bench-go bench-compare soak check lint-api demo package package-check machine-test man clean install help
 
 all: build
 
@@ -35,12 +35,15 @@ torture: build ## the long form of the tests that kill, fill disks, race and inj
 	packaging/lab/install --quiet
 	BARBACK_TORTURE=1 packaging/lab/test -v -timeout 120m -run 'Torture|Progress|Injection|Secrets' ./cmd/barback
 
-bench: build bin/bench ## measure every budget against an empty handler and plain Barman (ten minutes): dist/bench/
+bench: build bin/bench ## measure every budget against an empty handler and plain Barman (seven minutes): dist/bench/
 	$(SUDO) bin/bench run $(BENCH) bin/barback bin/empty
 
-bench-go: ## run the Go benchmarks, six times each, into dist/bench/go-VERSION.txt
+bench-readme: bin/bench ## show the last whole run of make bench in README.md, or that of RUN=FILE.json
+	bin/bench readme $(or $(RUN),dist/bench/latest.json)
+
+bench-go: ## run the Go benchmarks (GOBENCH=PATTERN), six times each, into dist/bench/go-VERSION.txt
 	@mkdir -p dist/bench
-	$(GO) test -run '^$$' -bench . -benchmem -count 6 ./handler/... ./runner/... | tee dist/bench/go-$(VERSION).txt
+	$(GO) test -run '^$$' -bench '$(or $(GOBENCH),.)' -benchmem -count 6 ./handler/... ./runner/... | tee dist/bench/go-$(VERSION).txt
 
 bench-compare: bin/bench ## compare two runs: OLD=a.json NEW=b.json, or two .txt of bench-go
 	@case "$(OLD)" in '') echo 'make bench-compare OLD=FILE NEW=FILE' >&2; exit 2 ;; \

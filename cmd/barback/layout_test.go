@@ -24,7 +24,7 @@ var imports = map[string][]string{
 	"barback/handler/barmanapi":     {"barback/handler/auth", "barback/runner/barman", "barback/runner/barman/manual", "barback/runner/operation", "github.com/julienschmidt/httprouter"},
 	"barback/handler/contract":      {"github.com/santhosh-tekuri/jsonschema/v6", "go.yaml.in/yaml/v3"}, // tests only
 	"barback/handler/gateway":       {"barback/handler/auth", "github.com/coreos/go-systemd/v22/activation", "golang.org/x/sys/unix"},
-	"barback/packaging/bench":       {},
+	"barback/packaging/bench":       {"golang.org/x/sys/unix"},
 	"barback/packaging/bench/empty": {"golang.org/x/sys/unix"},
 	"barback/runner":                {"barback/runner/barman", "barback/runner/operation", "github.com/gofrs/flock", "github.com/sirupsen/logrus", "golang.org/x/sys/unix"},
 	"barback/runner/barman":         {"barback/runner/barman/manual", "barback/runner/durable", "barback/runner/operation", "barback/runner/pattern", "barback/runner/rewrite", "github.com/gofrs/flock", "golang.org/x/sys/unix"},

@@ -14,13 +14,14 @@ import (
 type effort struct {
 	rounds int           // of what takes seconds
 	times  int           // of what takes milliseconds
-	length time.Duration // of one load
+	length time.Duration // of one load, in whole seconds
 	large  int           // operations in the largest state directory
+	many   int           // servers in the largest catalog
 }
 
 var (
-	thorough = effort{rounds: 5, times: 40, length: 3 * time.Second, large: 100_000}
-	hasty    = effort{rounds: 2, times: 8, length: time.Second, large: 20_000}
+	thorough = effort{rounds: 5, times: 30, length: 2 * time.Second, large: 100_000, many: 1000}
+	hasty    = effort{rounds: 2, times: 8, length: time.Second, large: 10_000, many: 100}
 )
 
 // bench is one run.
@@ -28,24 +29,28 @@ type bench struct {
 	*lab
 	*report
 	effort
-	only string // a pattern: the groups that are measured
+}
+
+// group is what is measured together: if something of it fails, its rest is not measured.
+type group struct {
+	name    string
+	measure func(*bench)
 }
 
 // groups are what is measured, in this order: first what is small and wants a quiet machine.
-var groups = []struct {
-	name    string
-	measure func(*bench)
-}{
+var groups = []group{
 	{"socket", (*bench).overSocket},
-	{"apache", (*bench).behindApache},
-	{"post", (*bench).posts},
-	{"overhead", (*bench).overhead},
-	{"lists", (*bench).lists},
+	{"apache-fcgid", behind("fcgid", "mod_fcgid")},
+	{"apache-proxy-fcgi", behind("proxy-fcgi", "mod_proxy_fcgi")},
+	{"apache-proxy-http", behind("proxy-http", "proxy to the Unix socket")},
+	{"posts", (*bench).posts},
+	{"operations", (*bench).operations},
 	{"backups", (*bench).backups},
 	{"cold", (*bench).coldStarts},
 	{"memory", (*bench).memory},
 	{"diagnose", (*bench).diagnose},
-	{"growth-operations", (*bench).growOperations},
+	{"calls", (*bench).systemCalls},
+	{"python", (*bench).beside},
 	{"growth-backups", (*bench).growBackups},
 	{"growth-servers", (*bench).growServers},
 	{"growth-users", (*bench).growUsers},
@@ -54,16 +59,34 @@ var groups = []struct {
 	{"growth-polls", (*bench).growPolls},
 }
 
-func (b *bench) measure() {
+// wanted says whether only names a group: itself, the word that it begins with, or a pattern. "" names all.
+func wanted(only, group string) bool {
+	ok, _ := path.Match(only, group)
+	return ok || only == "" || strings.HasPrefix(group, only+"-")
+}
+
+// measure takes one group after the other, and writes what there is after each.
+func (b *bench) measure(groups []group, only, out string) {
+	options := b.Options
 	for _, g := range groups {
-		if ok, _ := path.Match(b.only, g.name); b.only != "" && !ok {
+		if !wanted(only, g.name) {
 			continue
 		}
 		start := time.Now()
+		b.Options = strings.TrimSpace(options + " as far as " + g.name)
 		fmt.Fprintf(os.Stderr, "bench: %s", g.name)
-		b.separately(func() { g.measure(b) })
+		if err := b.try(func() { b.separately(func() { g.measure(b) }) }); err != nil {
+			b.Failures = append(b.Failures, failure{g.name, err.Error()})
+			fmt.Fprintf(os.Stderr, " failed: %v", err)
+		}
 		fmt.Fprintf(os.Stderr, " (%.0f s)\n", time.Since(start).Seconds())
+		b.Seconds = int(time.Since(b.Started).Seconds())
+		mustHave(b.write(out))
+		if b.ctx.Err() != nil {
+			fail("interrupted")
+		}
 	}
+	b.Options = options
 }
 
 // separately ends what do started when it is done, so that one measurement does not weigh on the next.
@@ -97,59 +120,58 @@ func (b *bench) overSocket() {
 	ours := s.open()
 	url, _ := b.tcp(b.empty)
 	rates, p99 := b.compared(ours, &door{url: url}, s.operation)
-	b.figure("http-rate", "GET one operation, HTTP socket, 16 connections: requests a second, of an empty handler's", atLeast(0.5), "×", rates.ratios(), rates.said("req/s"))
+	b.figure("http-rate", "GET one operation, HTTP socket, 16 connections: requests/s, of an empty handler's", atLeast(0.5), "×", rates.ratios(), rates.said("req/s"))
 	b.figure("http-p99", "… its 99th percentile, of the empty one's", atMost(2), "×", p99.ratios(), p99.said("ms"))
 	b.figure("memory-serving", "memory (PSS) of a barback after that load", atMost(15), "MiB", samples{pss(ours.process.Process.Pid)}, fmt.Sprintf("%d threads", threads(ours.process.Process.Pid)))
+	b.same("the empty handler on a socket", "req/s", rates.theirs)
 }
 
-func (b *bench) behindApache() {
-	for _, d := range []struct{ recipe, name string }{{"fcgid", "mod_fcgid"}, {"proxy-fcgi", "mod_proxy_fcgi"}, {"proxy-http", "proxy to the Unix socket"}} {
-		b.separately(func() {
-			s := b.state(d.recipe, 100, "")
-			ours := &door{url: b.apache(d.recipe, b.barback, s.config), token: s.token}
-			empty := &door{url: b.apache(d.recipe, b.empty, s.config)}
-			rates, p99 := b.compared(ours, empty, s.operation)
-			b.figure(d.recipe+"-rate", "the same behind Apache, "+d.name+": requests a second, of an empty handler's behind the same directives", atLeast(0.9), "×", rates.ratios(), rates.said("req/s"))
-			b.figure(d.recipe+"-p99", "… its 99th percentile, of the empty one's", free, "×", p99.ratios(), p99.said("ms"))
-		})
+func behind(recipe, name string) func(*bench) {
+	return func(b *bench) {
+		s := b.state(recipe, 100, "")
+		ours := &door{url: b.apache(recipe, b.barback, s.config), token: s.token}
+		empty := &door{url: b.apache(recipe, b.empty, s.config)}
+		if recipe == "fcgid" { // It starts its processes one by one, while requests wait for a second.
+			b.wrk(ours, s.operation, 2*b.length)
+			b.wrk(empty, s.operation, 2*b.length)
+		}
+		rates, p99 := b.compared(ours, empty, s.operation)
+		b.figure(recipe+"-rate", "the same behind Apache, "+name+": requests/s, of an empty handler's behind the same directives", atLeast(0.9), "×", rates.ratios(), rates.said("req/s"))
+		b.figure(recipe+"-p99", "… its 99th percentile, of the empty one's", free, "×", p99.ratios(), p99.said("ms"))
+		b.same("the empty handler behind "+name, "req/s", rates.theirs)
 	}
 }
 
 // cheapest is the operation that Barman has done soonest.
 const cheapest = `{"type":"archive_wal"}`
 
+// posts starts operations by the runner socket, in turns with a plain Barman that does the same, and without the socket.
 func (b *bench) posts() {
-	for _, socket := range []bool{true, false} {
-		s := b.state(fmt.Sprint("post-", socket), 100, "")
-		door, how, id := s.open(), "a runner started by the request", "post-fork"
-		if socket {
-			how, id = "a runner of the runner socket", "post-socket"
-			b.socket(s.runner, "runner", s.barback, "run", "--config", s.config)
-		}
-		var took samples
-		for range b.times + 1 {
-			operation, d := door.post(cheapest)
-			took = append(took, ms(d))
-			door.ended(operation)
-		}
-		took = took[1:]
-		b.figure(id, "POST → 202 with "+how, atMost(12), "ms", took, fmt.Sprintf("p99 %.1f ms", took.percentile(99)))
-	}
-}
-
-func (b *bench) overhead() {
-	s := b.state("overhead", 100, "")
+	s := b.state("posts", 100, "")
 	door := s.open()
-	b.socket(s.runner, "runner", s.barback, "run", "--config", s.config)
-	took := inTurns(b.times, func() float64 {
+	var forked, handed samples
+	operate := func(took *samples) float64 {
 		start := time.Now()
-		operation, _ := door.post(cheapest)
+		operation, accepted := door.post(cheapest)
+		*took = append(*took, ms(accepted))
 		if state := door.ended(operation); state != "succeeded" {
 			fail("%s is %s", operation, state)
 		}
 		return ms(time.Since(start))
-	}, func() float64 { return b.takes(b.barman("archive-wal", "pg-one")) })
-	b.figure("overhead", "POST → DONE for the cheapest operation, of what plain barman takes", atMost(1.10), "×", took.ratios(), took.said("ms"))
+	}
+	for range b.times + 1 {
+		operate(&forked)
+	}
+	b.socket(s.runner, "runner", s.barback, "run", "--config", s.config)
+	whole := inTurns(b.times, func() float64 { return operate(&handed) }, func() float64 { return b.takes(b.barman("archive-wal", "pg-one")) })
+	for _, way := range []struct {
+		id, how string
+		took    samples
+	}{{"post-socket", "a runner of the runner socket", handed[1:]}, {"post-fork", "a runner started by the request", forked[1:]}} {
+		b.figure(way.id, "POST → 202 with "+way.how, atMost(12), "ms", way.took, fmt.Sprintf("p99 %.1f ms", way.took.percentile(99)))
+	}
+	b.figure("overhead", "POST → DONE for the cheapest operation, of what plain barman takes", atMost(1.10), "×", whole.ratios(), whole.said("ms"))
+	b.same("plain barman archive-wal", "ms", whole.theirs)
 }
 
 // takes runs a command and says how many milliseconds it took.
@@ -159,32 +181,9 @@ func (b *bench) takes(c *exec.Cmd) float64 {
 	return ms(time.Since(start))
 }
 
-func (b *bench) lists() {
-	for _, l := range []struct {
-		id, what, query string
-		n               int
-		limit           float64
-	}{
-		{"list-10000", "list of 10,000 operations, all", "", 10_000, 15},
-		{"list-newest", fmt.Sprintf("list of the newest 100 of %d operations", b.large), "?page_size=100", b.large, 5},
-	} {
-		b.separately(func() {
-			s := b.state(l.id, l.n, "")
-			door := s.open()
-			door.get(operations + l.query)
-			var took samples
-			for range b.times {
-				took = append(took, ms(door.get(operations+l.query)))
-			}
-			b.figure(l.id, l.what, atMost(l.limit), "ms", took, "")
-			s.forget()
-		})
-	}
-}
-
 func (b *bench) backups() {
-	b.run(b.barman("backup", "pg-one", "--immediate-checkpoint", "--wait"))
-	b.copyBackups("pg-one", 100)
+	b.oneBackup("pg-one")
+	b.copyBackups("pg-one", "pg-one", 100)
 	s := b.state("backups", 1, "")
 	door := s.open()
 	var took pair
@@ -198,7 +197,7 @@ func (b *bench) backups() {
 func (b *bench) diagnose() {
 	s := b.state("diagnose", 100, "")
 	door := s.open()
-	took := inTurns(b.rounds, func() float64 { return ms(door.get("/diagnose")) },
+	took := inTurns(max(2, b.rounds-1), func() float64 { return ms(door.get("/diagnose")) },
 		func() float64 { return b.takes(b.barman("diagnose")) })
 	b.figure("diagnose", "GET /diagnose, of what barman diagnose takes", atMost(1.05), "×", took.ratios(), took.said("ms"))
 	b.tenDiagnoses()
@@ -210,12 +209,11 @@ func (b *bench) tenDiagnoses() {
 	counter := s.dir + ".runs"
 	wrapper := s.dir + ".barman"
 	must(os.WriteFile(wrapper, []byte(fmt.Sprintf("#!/bin/sh\ncase \" $* \" in *diagnose*) echo >>%s;; esac\nexec %s \"$@\"\n", counter, b.env["LAB_BARMAN"])), 0o755))
-	config := string(mustHave(os.ReadFile(s.config)))
-	must(os.WriteFile(s.config, []byte(strings.Replace(config, fmt.Sprintf("command = %q", b.env["LAB_BARMAN"]), fmt.Sprintf("command = %q", wrapper), 1)), 0o644))
+	s.configure(fmt.Sprintf("command = %q", b.env["LAB_BARMAN"]), fmt.Sprintf("command = %q", wrapper))
 	door := s.open()
 	door.get(s.operation)
 	var runs, others samples
-	for range b.rounds {
+	for range max(2, b.rounds-2) {
 		_ = os.Remove(counter)
 		var ten sync.WaitGroup
 		for range 10 {

@@ -5,8 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -103,12 +106,13 @@ func (d *door) ended(path string) string {
 
 // rate is what wrk saw.
 type rate struct {
-	perSecond, p50, p99 float64 // milliseconds
+	perSecond float64
+	p99       float64 // milliseconds; NaN if wrk has none
 }
 
 var (
 	wrkRate = regexp.MustCompile(`Requests/sec: +([0-9.]+)`)
-	wrkP    = regexp.MustCompile(`(?m)^ +(50|99)% +([0-9.]+)(us|ms|s|m)$`)
+	wrkP99  = regexp.MustCompile(`(?m)^ +99% +([0-9.]+)(us|ms|s|m)$`)
 	wrkBad  = regexp.MustCompile(`Non-2xx or 3xx responses: .*|Socket errors: .*`)
 )
 
@@ -120,20 +124,33 @@ func (l *lab) wrk(d *door, path string, length time.Duration) rate {
 	}
 	out := l.run(exec.Command("wrk", append(args, d.url+path)...))
 	if bad := wrkBad.FindString(out); bad != "" {
-		fail("wrk %s: %s", d.url+path, bad)
+		fail("wrk %s: %s\n%s", d.url+path, bad, l.logged())
 	}
+	return seen(out)
+}
+
+// logged is what the logs say at their ends.
+func (l *lab) logged() string {
+	logs, _ := filepath.Glob(l.dir + "/a.*/logs/*")
+	var b strings.Builder
+	for _, file := range append(logs, l.dir+"/bench.log") {
+		data, _ := os.ReadFile(file)
+		lines := strings.SplitAfter(strings.TrimSpace(string(data)), "\n")
+		fmt.Fprintf(&b, "%s:\n%s\n", file, strings.Join(lines[max(0, len(lines)-5):], ""))
+	}
+	return b.String()
+}
+
+// seen reads what wrk printed.
+func seen(out string) rate {
 	m := wrkRate.FindStringSubmatch(out)
 	if m == nil {
 		fail("wrk said %s", out)
 	}
-	r := rate{perSecond: mustHave(strconv.ParseFloat(m[1], 64))}
-	for _, p := range wrkP.FindAllStringSubmatch(out, -1) {
-		ms := mustHave(strconv.ParseFloat(p[2], 64)) * map[string]float64{"us": 1e-3, "ms": 1, "s": 1e3, "m": 6e4}[p[3]]
-		if p[1] == "50" {
-			r.p50 = ms
-		} else {
-			r.p99 = ms
-		}
+	r := rate{mustHave(strconv.ParseFloat(m[1], 64)), math.NaN()}
+	// wrk adds requests that others kept from being sent, and may miss its own count of them then: "0.00us".
+	if p := wrkP99.FindStringSubmatch(out); p != nil && p[1] != "0.00" {
+		r.p99 = mustHave(strconv.ParseFloat(p[1], 64)) * map[string]float64{"us": 1e-3, "ms": 1, "s": 1e3, "m": 6e4}[p[2]]
 	}
 	return r
 }

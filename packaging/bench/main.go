@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -10,17 +11,23 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 )
 
 const usage = `usage: bench run [--quick] [--only PATTERN] [--out DIR] [--lab PACKAGING/LAB] BARBACK EMPTY
        bench compare OLD.json NEW.json
-       bench soak [--minutes N] [--lab PACKAGING/LAB] BARBACK
+       bench readme [--readme FILE] [--plot FILE] RUN.json
+       bench soak [--minutes N] [--out DIR] [--lab PACKAGING/LAB] BARBACK
 
 run      measures every line of the table of budgets and how cost grows, prints the table, and writes it to DIR as
-         JSON, Markdown and SVG. Exit code 3: a budget is NOT MET.
+         JSON, Markdown and SVG (and as latest.*, if it was a whole run). A group of measurements that fails costs
+         itself alone. Exit code 3: a budget is NOT MET, or a group failed.
+         --quick measures less often and shorter; --only measures the groups of this name, as in "apache", "growth"
+         or "growth-p*".
 compare  shows two such runs side by side.
+readme   puts a run's table between the marks in README.md, and its plot beside the harness.
 soak     puts a mixed load on barback through mod_fcgid and a socket and reports what became of its memory,
          descriptors and processes. Exit code 3: something leaked, or a client got an error that it did not cause.
 
@@ -31,7 +38,7 @@ run and soak need root (they act as the users barman and www-data), wrk, and wha
 var errUnmet = errors.New("not as it should be")
 
 func main() {
-	verbs := map[string]func([]string) error{"run": runAll, "compare": runCompare, "soak": runSoak}
+	verbs := map[string]func([]string) error{"run": runAll, "compare": runCompare, "readme": runReadme, "soak": runSoak}
 	if len(os.Args) < 2 || verbs[os.Args[1]] == nil {
 		fmt.Fprint(os.Stderr, usage)
 		os.Exit(2)
@@ -73,22 +80,27 @@ func runAll(args []string) error {
 		return fmt.Errorf("--only %s: %w", *only, err)
 	}
 	r := &report{Started: time.Now().UTC().Truncate(time.Second)}
+	how := thorough
+	if *quick {
+		how, r.Options = hasty, "--quick"
+	}
+	if *only != "" {
+		r.Options = strings.TrimSpace(r.Options + " --only " + *only)
+	}
 	err := inLab(*scripts, flags.Arg(0), flags.Arg(1), func(l *lab) {
 		r.Machine = l.machine()
-		b := &bench{lab: l, report: r, effort: thorough, only: *only}
-		if *quick {
-			b.effort = hasty
-		}
-		b.measure()
+		b := &bench{lab: l, report: r, effort: how}
+		b.measure(groups, *only, *out)
 	})
-	if err != nil {
-		return err
+	if len(r.Figures)+len(r.Growth)+len(r.Failures) == 0 {
+		return cmp.Or(err, errors.New("nothing was measured; see bench --help"))
 	}
-	r.Seconds = int(time.Since(r.Started).Seconds())
 	fmt.Print(r.text())
-	if err := r.write(*out); err != nil {
+	base, writing := r.write(*out)
+	if err = errors.Join(err, writing); err != nil {
 		return err
 	}
+	fmt.Printf("\n%s.json, .md, .svg\n", base)
 	if !r.met() {
 		return errUnmet
 	}
@@ -112,7 +124,7 @@ func runCompare(args []string) error {
 	return nil
 }
 
-// broken is what went wrong so that nothing more can be measured; inLab makes an error of it.
+// broken is what went wrong so that it cannot be measured; try makes an error of it.
 type broken struct{ error }
 
 func must(err error) {
@@ -137,18 +149,25 @@ func inLab(scripts, barback, empty string, do func(*lab)) (err error) {
 	defer stop()
 	l := &lab{ctx: ctx, scripts: scripts}
 	defer l.end()
+	return l.try(func() {
+		l.up(barback, empty)
+		do(l)
+	})
+}
+
+// try makes an error of what broke.
+func (l *lab) try(do func()) (err error) {
 	defer func() {
 		switch p := recover().(type) {
 		case nil:
 		case broken:
-			if err = p.error; ctx.Err() != nil {
+			if err = p.error; l.ctx.Err() != nil {
 				err = errors.New("interrupted")
 			}
 		default:
 			panic(p)
 		}
 	}()
-	l.up(barback, empty)
-	do(l)
+	do()
 	return nil
 }

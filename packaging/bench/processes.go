@@ -140,14 +140,14 @@ func (b *bench) memory() {
 	b.figure("memory-idle", "processes of barback when nobody asks", atMost(0), "processes", samples{float64(len(running(b.barback)))}, "")
 }
 
-// cpuTime is the milliseconds of processor time that the threads of a process have taken. Go ends none of them.
-func cpuTime(pid int) (total float64) {
+// cpuTime is the milliseconds of processor time that a process's threads have taken.
+func cpuTime(pid int) (took float64) {
 	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
 	for _, file := range files {
 		data, _ := os.ReadFile(file)
-		first, _, _ := strings.Cut(string(data), " ")
-		nano, _ := strconv.ParseFloat(first, 64)
-		total += nano / 1e6
+		ran, _, _ := strings.Cut(string(data), " ")
+		nanoseconds, _ := strconv.ParseFloat(ran, 64)
+		took += nanoseconds / 1e6
 	}
-	return total
+	return took
 }

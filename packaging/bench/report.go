@@ -12,11 +12,33 @@ import (
 
 // report is what one run came to, as it is written to a file.
 type report struct {
-	Started time.Time `json:"started"`
-	Seconds int       `json:"seconds"`
-	Machine machine   `json:"machine"`
-	Figures []figure  `json:"figures"`
-	Growth  []growth  `json:"growth"`
+	Started  time.Time `json:"started"`
+	Seconds  int       `json:"seconds"`
+	Options  string    `json:"options,omitempty"` // what made it less than a whole run
+	Machine  machine   `json:"machine"`
+	Figures  []figure  `json:"figures"`
+	Failures []failure `json:"failures,omitempty"`
+	Steady   []steady  `json:"steady"`
+	Growth   []growth  `json:"growth"`
+}
+
+// failure is a group of measurements that could not be taken to its end.
+type failure struct {
+	Group string `json:"group"`
+	Error string `json:"error"`
+}
+
+// steady is something that is the same in each round, and how much it varied all the same: that is the machine's doing.
+type steady struct {
+	What   string  `json:"what"`
+	Unit   string  `json:"unit"`
+	Min    float64 `json:"min"`
+	Median float64 `json:"median"`
+	Max    float64 `json:"max"`
+}
+
+func (s steady) String() string {
+	return fmt.Sprintf("%s %s … %s %s (%.0f %% of the median)", s.What, number(s.Min), number(s.Max), s.Unit, 100*(s.Max-s.Min)/s.Median)
 }
 
 type machine struct {
@@ -87,10 +109,23 @@ func (f figure) verdict() string {
 
 // figure notes a line of the table.
 func (r *report) figure(id, what string, b budget, unit string, s samples, behind string) {
+	if s = s.finite(); len(s) == 0 {
+		fail("%s: nothing was measured", id)
+	}
 	r.Figures = append(r.Figures, figure{id, what, b, unit, s.percentile(0), s.median(), s.percentile(100), len(s), behind})
 }
 
+// same notes what has no reason to vary.
+func (r *report) same(what, unit string, s samples) {
+	if s = s.finite(); len(s) > 1 {
+		r.Steady = append(r.Steady, steady{what, unit, s.percentile(0), s.median(), s.percentile(100)})
+	}
+}
+
 func (r *report) met() bool {
+	if len(r.Failures) > 0 {
+		return false
+	}
 	for _, f := range r.Figures {
 		if !f.met() {
 			return false
@@ -105,54 +140,97 @@ func (f figure) cells() []string {
 
 var columns = []string{"what", "budget", "min", "median", "max", "n", "behind it (ours / theirs)", "verdict"}
 
+// rows are the lines of the table; a group that failed has one, too.
+func (r *report) rows() [][]string {
+	var rows [][]string
+	for _, f := range r.Figures {
+		rows = append(rows, f.cells())
+	}
+	for _, f := range r.Failures {
+		said, _, _ := strings.Cut(f.Error, "\n")
+		rows = append(rows, []string{"the group " + f.Group, "", "", "", "", "", said, "FAILED"})
+	}
+	return rows
+}
+
+// noise says how much the machine itself varied.
+func (r *report) noise() string {
+	if len(r.Steady) == 0 {
+		return ""
+	}
+	var said []string
+	for _, s := range r.Steady {
+		said = append(said, s.String())
+	}
+	return "A verdict is about the median. What varies by itself on this machine, from round to round: " + strings.Join(said, "; ") + "."
+}
+
+// title says when, on what, and whether that was all.
+func (r *report) title() string {
+	partly := ""
+	if r.Options != "" {
+		partly = " (not a whole run: " + r.Options + ")"
+	}
+	return fmt.Sprintf("%s, in %d s%s. %s.", r.Started.Format("2006-01-02 15:04 MST"), r.Seconds, partly, r.Machine)
+}
+
 // text is the table for a terminal.
 func (r *report) text() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s, %d s\n%s\n\n", r.Started.Format(time.RFC3339), r.Seconds, r.Machine)
+	fmt.Fprintf(&b, "%s\n\n", r.title())
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(w, strings.Join(columns, "\t"))
-	for _, f := range r.Figures {
-		_, _ = fmt.Fprintln(w, strings.Join(f.cells(), "\t"))
+	for _, cells := range r.rows() {
+		_, _ = fmt.Fprintln(w, strings.Join(cells, "\t"))
 	}
 	_ = w.Flush()
+	fmt.Fprintf(&b, "\n%s\n", r.noise())
 	for _, g := range r.Growth {
 		b.WriteString("\n" + g.text())
 	}
 	return b.String()
 }
 
-// markdown is the table for a README.
+// markdown is all of it for people.
 func (r *report) markdown(plot string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# barback, measured\n\n%s, in %d s. %s\n\nA verdict is about the median. Where min and max lie on both sides of a budget, or of another run's median, it is noise.\n\n", r.Started.Format("2006-01-02 15:04 MST"), r.Seconds, r.Machine)
-	fmt.Fprintf(&b, "| %s |\n|%s\n", strings.Join(columns, " | "), strings.Repeat("---|", len(columns)))
-	for _, f := range r.Figures {
-		fmt.Fprintf(&b, "| %s |\n", strings.Join(f.cells(), " | "))
-	}
-	fmt.Fprintf(&b, "\n## How cost grows\n\n![plots](%s)\n\n", plot)
+	fmt.Fprintf(&b, "# barback, measured\n\n%s\n\n", r.title())
+	table(&b, columns, r.rows())
+	fmt.Fprintf(&b, "\n%s\n\n## How cost grows\n\n![plots](%s)\n\n", r.noise(), plot)
 	for _, g := range r.Growth {
 		fmt.Fprintf(&b, "    %s\n", strings.ReplaceAll(strings.TrimSpace(g.text()), "\n", "\n    "))
 	}
 	return b.String()
 }
 
-// write puts the report into a folder, three times.
-func (r *report) write(dir string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
+func table(b *strings.Builder, columns []string, rows [][]string) {
+	fmt.Fprintf(b, "| %s |\n|%s\n", strings.Join(columns, " | "), strings.Repeat("---|", len(columns)))
+	for _, cells := range rows {
+		fmt.Fprintf(b, "| %s |\n", strings.Join(cells, " | "))
 	}
-	base := filepath.Join(dir, r.Started.Format("20060102T150405"))
+}
+
+// write puts the report into a folder, three times; a whole run is the latest, too.
+func (r *report) write(dir string) (base string, err error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
 	data, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
-		return err
+		return "", err
 	}
-	for name, text := range map[string]string{".json": string(data) + "\n", ".md": r.markdown(filepath.Base(base) + ".svg"), ".svg": plots(r.Growth)} {
-		if err := os.WriteFile(base+name, []byte(text), 0o644); err != nil {
-			return err
+	names := []string{r.Started.Format("20060102T150405")}
+	if r.Options == "" {
+		names = append(names, "latest")
+	}
+	for _, name := range names {
+		for end, text := range map[string]string{".json": string(data) + "\n", ".md": r.markdown(name + ".svg"), ".svg": plots(r.Growth)} {
+			if err := os.WriteFile(filepath.Join(dir, name+end), []byte(text), 0o644); err != nil {
+				return "", err
+			}
 		}
 	}
-	fmt.Printf("\n%s.json, .md, .svg\n", base)
-	return nil
+	return filepath.Join(dir, names[0]), nil
 }
 
 func readReport(file string) (*report, error) {
@@ -170,7 +248,7 @@ func readReport(file string) (*report, error) {
 // compare shows two runs. What lies within both ranges is called noise.
 func compare(before, after *report) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "old: %s %s\nnew: %s %s\n\n", before.Started.Format(time.RFC3339), before.Machine, after.Started.Format(time.RFC3339), after.Machine)
+	fmt.Fprintf(&b, "old: %s\nnew: %s\n\n", before.title(), after.title())
 	old := map[string]figure{}
 	for _, f := range before.Figures {
 		old[f.ID] = f

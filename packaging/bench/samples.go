@@ -9,16 +9,21 @@ import (
 // samples are what was measured of one thing.
 type samples []float64
 
+// finite leaves out what is no number: what could not be had, or its ratio to something.
+func (s samples) finite() samples {
+	return slices.DeleteFunc(slices.Clone(s), func(x float64) bool { return math.IsNaN(x) || math.IsInf(x, 0) })
+}
+
 func (s samples) percentile(p float64) float64 {
-	if len(s) == 0 {
+	sorted := slices.Sorted(slices.Values(s.finite()))
+	if len(sorted) == 0 {
 		return math.NaN()
 	}
-	sorted := slices.Sorted(slices.Values(s))
 	return sorted[min(len(sorted)-1, int(p/100*float64(len(sorted))))]
 }
 
 func (s samples) median() float64 {
-	sorted := slices.Sorted(slices.Values(s))
+	sorted := slices.Sorted(slices.Values(s.finite()))
 	switch n := len(sorted); {
 	case n == 0:
 		return math.NaN()
@@ -57,6 +62,11 @@ func (p *pair) ratios() samples {
 	return p.combined(func(a, b float64) float64 { return a / b })
 }
 
+// turned are the ratios the other way round: so many times as much as ours.
+func (p *pair) turned() samples {
+	return p.combined(func(a, b float64) float64 { return b / a })
+}
+
 func (p *pair) differences() samples {
 	return p.combined(func(a, b float64) float64 { return a - b })
 }
@@ -77,7 +87,7 @@ func (p *pair) said(unit string) string {
 // number writes a figure with as many digits as mean something.
 func number(x float64) string {
 	switch a := math.Abs(x); {
-	case a >= 100 || a == 0:
+	case a >= 100 || x == math.Trunc(x):
 		return fmt.Sprintf("%.0f", x)
 	case a >= 10:
 		return fmt.Sprintf("%.1f", x)

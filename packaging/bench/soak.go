@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"flag"
-	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"os"
 	"strings"
 	"sync"
 	"time"
@@ -16,39 +14,64 @@ import (
 // soak is a mixed load for minutes, and what became of the processes under it.
 type soak struct {
 	*state
-	doors []*door
+	doors   []soaked
+	started time.Time
 
-	mu       sync.Mutex
-	done     map[string]int // of each kind of request
-	wrong    []string       // what a client got that it did not cause
-	started  []string       // operations, the last ones
-	weights  []weight
-	started0 time.Time
+	mu      sync.Mutex
+	asked   map[string]*tally // each kind of request, through each door
+	young   []string          // the operations that were started last
+	weights []weight
 }
 
-// weight is what all barback processes took at one moment, runners left out.
+// soaked is a door with the name under which its requests are counted.
+type soaked struct {
+	*door
+	name string
+}
+
+// tally counts the requests of a kind, and keeps what a client got that it did not cause.
+type tally struct {
+	Door   string   `json:"door"`
+	Kind   string   `json:"kind"`
+	Done   int      `json:"done"`
+	Failed int      `json:"failed"`
+	Errors []string `json:"errors,omitempty"` // the first ones
+}
+
+// weight is what the barback processes took at one moment: the one on the socket, and those of mod_fcgid. Runners come and go.
 type weight struct {
-	at                              time.Duration
-	memory, largest                 float64
-	processes, threads, descriptors int
-	zombies                         int
+	Seconds     float64 `json:"seconds"`
+	Socket      float64 `json:"socket_mib"`
+	Largest     float64 `json:"fcgid_largest_mib"`
+	Fcgid       float64 `json:"fcgid_mib"`
+	Processes   int     `json:"fcgid_processes"`
+	Runners     int     `json:"runners"`
+	Threads     int     `json:"threads"`
+	Descriptors int     `json:"descriptors"`
+	OfSocket    int     `json:"socket_descriptors"`
+	Zombies     int     `json:"zombies"`
 }
 
 func runSoak(args []string) error {
 	flags := flag.NewFlagSet("soak", flag.ContinueOnError)
 	minutes := flags.Float64("minutes", 30, "")
+	out := flags.String("out", "dist/bench", "")
 	scripts := flags.String("lab", "packaging/lab", "")
 	if err := parse(flags, args, 1); err != nil {
 		return err
 	}
+	if *minutes < 1 {
+		return errors.New("too short to say anything: --minutes 1 at least")
+	}
 	sound := false
 	err := inLab(*scripts, flags.Arg(0), "", func(l *lab) {
-		s := &soak{state: l.state("soak", 2000, ""), done: map[string]int{}, started0: time.Now()}
+		s := &soak{state: l.state("soak", 2000, ""), asked: map[string]*tally{}}
 		s.fake("i=0; while [ $i -lt 20 ]; do echo \"line $i of an operation\"; sleep 0.1; i=$((i + 1)); done")
 		s.socket(s.runner, "runner", s.barback, "run", "--config", s.config)
-		s.doors = []*door{s.open(), {url: s.apache("fcgid", s.barback, s.config), token: s.token}}
+		s.doors = []soaked{{s.open(), "socket"}, {&door{url: s.apache("fcgid", s.barback, s.config), token: s.token}, "mod_fcgid"}}
+		s.started = time.Now()
 		s.load(time.Duration(*minutes * float64(time.Minute)))
-		sound = s.report()
+		sound = s.report(*out)
 	})
 	if err == nil && !sound {
 		err = errUnmet
@@ -56,7 +79,7 @@ func runSoak(args []string) error {
 	return err
 }
 
-// load runs until the time is over, with eight clients at each door that do one thing each.
+// load runs until the time is over, with nine clients at each door that do one thing each.
 func (s *soak) load(length time.Duration) {
 	ctx, stop := context.WithTimeout(s.ctx, length)
 	defer stop()
@@ -77,11 +100,11 @@ func (s *soak) load(length time.Duration) {
 			{"POST", 2 * time.Second, s.post},
 			{"follow", 100 * time.Millisecond, func(d *door) error { _, err := d.drain(s.some() + "/output?follow=1"); return err }},
 			{"cancel", 5 * time.Second, s.cancel},
+			{"long poll", 100 * time.Millisecond, func(d *door) error { return d.poll(s.some()) }},
 		} {
 			clients.Go(func() {
 				for ctx.Err() == nil {
-					err := c.do(d)
-					s.note(c.kind, err)
+					s.note(d.name, c.kind, c.do(d.door))
 					select {
 					case <-ctx.Done():
 					case <-time.After(c.pause):
@@ -103,12 +126,20 @@ func (s *soak) load(length time.Duration) {
 	}
 }
 
-func (s *soak) note(kind string, err error) {
+func (s *soak) note(door, kind string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.done[kind]++
-	if err != nil {
-		s.wrong = append(s.wrong, err.Error())
+	t := s.asked[door+kind]
+	if t == nil {
+		t = &tally{Door: door, Kind: kind}
+		s.asked[door+kind] = t
+	}
+	t.Done++
+	if err == nil {
+		return
+	}
+	if t.Failed++; len(t.Errors) < 5 {
+		t.Errors = append(t.Errors, err.Error())
 	}
 }
 
@@ -121,10 +152,10 @@ func (s *soak) ask(d *door, path string) error {
 func (s *soak) some() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.started) == 0 {
+	if len(s.young) == 0 {
 		return s.operation
 	}
-	return s.started[rand.IntN(len(s.started))]
+	return s.young[rand.IntN(len(s.young))]
 }
 
 func (s *soak) post(d *door) error {
@@ -136,8 +167,8 @@ func (s *soak) post(d *door) error {
 	id, _, _ := strings.Cut(rest, `"`)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.started = append(s.started, operations+"/"+id); len(s.started) > 20 {
-		s.started = s.started[1:]
+	if s.young = append(s.young, operations+"/"+id); len(s.young) > 20 {
+		s.young = s.young[1:]
 	}
 	return nil
 }
@@ -152,61 +183,21 @@ func (s *soak) cancel(d *door) error {
 }
 
 func (s *soak) weigh() {
-	w := weight{at: time.Since(s.started0)}
+	w := weight{Seconds: time.Since(s.started).Seconds()}
 	all := running(s.barback)
 	for pid, line := range all {
 		if strings.Contains(line, " run ") {
+			w.Runners++
 			continue
 		}
-		m := pss(pid)
-		w.memory, w.largest = w.memory+m, max(w.largest, m)
-		w.processes, w.threads, w.descriptors = w.processes+1, w.threads+threads(pid), w.descriptors+descriptors(pid)
+		m, open := pss(pid), descriptors(pid)
+		if pid == s.doors[0].process.Process.Pid {
+			w.Socket, w.OfSocket = m, open
+		} else {
+			w.Fcgid, w.Largest, w.Processes = w.Fcgid+m, max(w.Largest, m), w.Processes+1
+		}
+		w.Threads, w.Descriptors = w.Threads+threads(pid), w.Descriptors+open
 	}
-	w.zombies = zombies(all)
+	w.Zombies = zombies(all)
 	s.weights = append(s.weights, w)
-}
-
-// report prints what became of it, and says whether all is well: the second half of the time took no more than the first.
-func (s *soak) report() bool {
-	n := len(s.weights)
-	if n < 8 {
-		fail("too short to say anything: --minutes 1 at least")
-	}
-	// The first quarter is for warming up.
-	early, late := s.weights[n/4:n/2], s.weights[3*n/4:]
-	ok := len(s.wrong) == 0
-	fmt.Printf("%.1f minutes through a socket and mod_fcgid\n", s.weights[n-1].at.Minutes())
-	for kind, times := range s.done {
-		fmt.Printf("  %7d × %s\n", times, kind)
-	}
-	for _, c := range []struct {
-		what  string
-		slack float64 // beyond a fifth more
-		of    func(weight) float64
-	}{
-		{"memory of one process, MiB", 1, func(w weight) float64 { return w.largest }},
-		{"memory of all, MiB", 5, func(w weight) float64 { return w.memory }},
-		{"processes", 3, func(w weight) float64 { return float64(w.processes) }},
-		{"threads of all", 10, func(w weight) float64 { return float64(w.threads) }},
-		{"descriptors of all", 15, func(w weight) float64 { return float64(w.descriptors) }},
-		{"zombies", 1, func(w weight) float64 { return float64(w.zombies) }},
-	} {
-		var before, after samples
-		for _, w := range early {
-			before = append(before, c.of(w))
-		}
-		for _, w := range late {
-			after = append(after, c.of(w))
-		}
-		verdict := "flat"
-		if after.median() > 1.2*before.median()+c.slack {
-			verdict, ok = "GROWS", false
-		}
-		fmt.Printf("  %-28s %s in the second quarter, %s in the last, at most %s: %s\n", c.what, number(before.median()), number(after.median()), number(after.percentile(100)), verdict)
-	}
-	fmt.Printf("  %d errors that no client caused\n", len(s.wrong))
-	for _, e := range s.wrong[:min(10, len(s.wrong))] {
-		fmt.Fprintln(os.Stdout, "    "+e)
-	}
-	return ok
 }
