@@ -16,7 +16,8 @@ import (
 	"barback/runner/barman"
 )
 
-// notingBarman notes its arguments and its environment, and gives the ssh command to a shell as the real one does.
+// notingBarman notes its arguments and its environment, and gives the ssh command to a shell as the real one does. What it is
+// asked in JSON it answers as the real one does.
 const notingBarman = `#!/bin/sh
 case $* in
 --version) echo 3.20.0; exit ;;
@@ -32,7 +33,12 @@ cat /proc/$$/environ >"$dir/environ/${run##*/}"
 for word; do
 	case $word in --remote-ssh-command=*) /bin/sh -c "${word#*=} true" ;; esac
 done
-case $* in *" diagnose") echo '{"_INFO": ["{\"servers\": {}}"]}' ;; esac
+case $* in
+*" diagnose") echo '{"_INFO": ["{\"servers\": {}}"]}' ;;
+*" -f json check $word") echo "{\"$word\": {\"postgresql\": {\"hint\": \"\", \"status\": \"OK\"}}}" ;;
+*" -f json status $word") echo "{\"$word\": {\"active\": {\"description\": \"Active\", \"message\": \"True\"}}}" ;;
+*" -f json replication-status $word") echo "{\"$word\": {\"server_lsn\": \"0/3000028\", \"streaming_clients\": []}}" ;;
+esac
 `
 
 // notingSSH notes its arguments, reads them as ssh does, and has the command obeyed by a shell as sshd does. An option
