@@ -32,6 +32,7 @@ type visitor struct {
 // is refused starts nothing, and the audit log has all of it: who, how known, from where, the request and the permission.
 // The whole table of permissions is TestAccess of the handler, which all doors serve.
 func TestAccessThroughDoors(t *testing.T) {
+	t.Parallel()
 	l := newGate(t)
 	www, err := user.Lookup("www-data")
 	if err != nil {
@@ -71,7 +72,7 @@ func TestAccessThroughDoors(t *testing.T) {
 	hash := strings.TrimSpace(l.must(l.command("openssl", "passwd", "-apr1", "apaches")))
 	l.write("apache.users", fmt.Sprintf("ann:%[1]s\nolga:%[1]s\nboss:%[1]s\nstranger:%[1]s\nanonymous:%[1]s\n", hash), 0o644)
 	l.write("apache.extra", "<If \"%{QUERY_STRING} == 'apache'\">\nAuthType Basic\nAuthName x\nAuthBasicProvider file\nAuthUserFile "+l.dir+"/apache.users\nRequire valid-user\n</If>\n", 0o644)
-	t.Setenv("LAB_APACHE_EXTRA", l.dir+"/apache.extra")
+	l.env["LAB_APACHE_EXTRA"] = l.dir + "/apache.extra"
 	behind := []visitor{
 		{"Apache's ann", basicAuth("ann", "apaches"), "ann", auth.ByApache, [3]int{200, 403, 403}}, {"Apache's olga", basicAuth("olga", "apaches"), "olga", auth.ByApache, [3]int{200, 202, 403}},
 		{"Apache's boss", basicAuth("boss", "apaches"), "boss", auth.ByApache, [3]int{200, 202, 200}}, {"Apache's stranger", basicAuth("stranger", "apaches"), "stranger", auth.ByApache, [3]int{403, 403, 403}},

@@ -18,8 +18,10 @@ import (
 // TestCatalogIsBarmans: what the API says of backups is what "barman -f json" says, field by field: on catalogs that Barman itself made
 // (full, compressed, rsync, failed, kept, named, none at all), and on one with more of what only other PostgreSQLs can give.
 func TestCatalogIsBarmans(t *testing.T) {
+	t.Parallel()
 	for _, suite := range []string{"bookworm", "trixie", "sid"} {
 		t.Run(suite, func(t *testing.T) {
+			t.Parallel()
 			l := newLab(t, suite)
 			l.makeBackups()
 			l.imitateBackups()

@@ -175,6 +175,7 @@ var forgeries = []string{
 
 // TestClientCertificates: behind each recipe who has the authority's certificate comes in under its name, and nobody else.
 func TestClientCertificates(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, "bookworm")
 	l.configure("trusted_proxy_header = \"X-Remote-User\"\n")
 	l.must(l.command(l.bin, "user", "remove", "--config", l.config, "anonymous"))

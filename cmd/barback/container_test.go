@@ -66,6 +66,7 @@ func field(status, name string) string {
 // TestContainer: "barback serve" as the first process, with runners that it starts itself, keeps no
 // zombies, and told to end it leaves no operation without an end.
 func TestContainer(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, "bookworm")
 	c, first := l.container()
 	const operations = "/servers/pg-one/operations"

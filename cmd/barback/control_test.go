@@ -23,6 +23,7 @@ func conflict(t testing.TB, res reply, path string) {
 
 // TestConflicts: what would get in each other's way is refused, or waits if the client says so.
 func TestConflicts(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, "bookworm")
 	url, _ := l.serve()
 	c := client{t, url}
@@ -63,6 +64,7 @@ func TestConflicts(t *testing.T) {
 
 // TestTwentyBackups: of 20 backups of one server at once one is made, and 19 are refused with its ID.
 func TestTwentyBackups(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, "bookworm")
 	url, _ := l.serve()
 	c := client{t, url}
@@ -95,6 +97,7 @@ func TestTwentyBackups(t *testing.T) {
 
 // TestIdempotencyKey: a request sent again with its key is the same operation, whoever is asked.
 func TestIdempotencyKey(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, "bookworm")
 	url, _ := l.serve()
 	second, _ := l.serve()
@@ -145,6 +148,7 @@ func TestIdempotencyKey(t *testing.T) {
 // TestCancel: a backup and a restore over ssh are canceled in mid-copy; nothing of them runs on,
 // Barman's catalog says FAILED, and the next ones work.
 func TestCancel(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, "bookworm")
 	url, _ := l.serve()
 	c := client{t, url}

@@ -71,6 +71,7 @@ func mustBeGone(t testing.TB, path string) {
 
 // TestServersDeath: whoever accepted an operation may die, the operation goes on.
 func TestServersDeath(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, "bookworm")
 	poll, _ := l.serve()
 	t.Run("the FastCGI process", func(t *testing.T) {
@@ -288,6 +289,7 @@ func TestFiftyAtOnce(t *testing.T) {
 // TestRunnerSocket: where systemd's socket is there, runners come from it, and the end of
 // a killed one is recorded by its unit's ExecStopPost=.
 func TestRunnerSocket(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, "bookworm")
 	socket := l.start(l.command("systemd-socket-activate", "--accept", "--listen="+l.dir+"/run/runner.sock",
 		"-E", "INVOCATION_ID=0123456789abcdef", l.bin, "run", "--config", l.config), "runner.log")

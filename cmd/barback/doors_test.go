@@ -57,7 +57,7 @@ func (l *lab) apache(recipe string, define ...string) string {
 	}
 	atExit(l.t, func() { _ = exec.Command(script, "stop", dir).Run() })         // #nosec G204
 	cmd := exec.Command(script, recipe, dir, fmt.Sprint(port), l.bin, l.config) // #nosec G204
-	cmd.Env = append(os.Environ(), "LAB_APACHE_DEFINE="+strings.Join(define, " "))
+	cmd.Env = append(os.Environ(), "LAB_APACHE_DEFINE="+strings.Join(define, " "), "LAB_APACHE_EXTRA="+l.env["LAB_APACHE_EXTRA"])
 	out := strings.Fields(l.must(cmd))
 	return strings.TrimSuffix(out[len(out)-1], "/")
 }
@@ -98,6 +98,7 @@ func (l *lab) serve() (string, *exec.Cmd) {
 // TestDoors runs one suite through every door: the main job on real input, and the
 // answers that any client may get.
 func TestDoors(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, "bookworm")
 	for _, d := range doors {
 		t.Run(d.name, func(t *testing.T) {

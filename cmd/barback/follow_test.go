@@ -19,6 +19,7 @@ echo two
 
 // TestFollow: output arrives while the operation runs, and the answer ends with it.
 func TestFollow(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, "bookworm")
 	cases := []struct{ name, query, accept, first, rest string }{
 		{"text", "?follow=1", "", "one?[31m", "two\n"},

@@ -11,6 +11,7 @@ import (
 // TestSeveralHosts has one barback in front of three Barman hosts: one behind ssh with the lab's servers, this machine with two of
 // its own, of which one has a name that the first has, too, and one that is gone.
 func TestSeveralHosts(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, "sid")
 	server := func(name string) string {
 		return fmt.Sprintf("[%s]\ndescription = of the second\nconninfo = host=%s user=barman dbname=postgres\nstreaming_conninfo = host=%[2]s user=streaming_barman\nbackup_method = postgres\narchiver = on\n",

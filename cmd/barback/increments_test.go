@@ -10,6 +10,7 @@ import (
 // TestIncrements has PostgreSQL 17 make increments of blocks, in a chain, through the Barmans that know them: they are in the catalog
 // as Barman says, a restore puts them together, and none loses what it is built on unless that is said.
 func TestIncrements(t *testing.T) {
+	t.Parallel()
 	for _, suite := range []string{"trixie", "sid"} {
 		t.Run(suite, func(t *testing.T) {
 			t.Parallel()

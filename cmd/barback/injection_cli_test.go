@@ -16,6 +16,7 @@ import (
 
 // TestInjectionOnTheCommandLine sends the values as arguments of "barback op start" and "barback user allow".
 func TestInjectionOnTheCommandLine(t *testing.T) {
+	t.Parallel()
 	rnd := rand.New(rand.NewPCG(tortureSeed(t), 0))
 	n := newNoting(t)
 	words := slices.DeleteFunc(slices.Concat(n.corpus("words"), n.corpus("commands")), func(w string) bool { return strings.Contains(w, "\x00") }) // execve(2) takes none
@@ -81,6 +82,7 @@ func (n *noting) opStart(t testing.TB, p parameter, w string) {
 
 // TestInjectionThroughApache sends a sample over CGI and FastCGI as Apache speaks them.
 func TestInjectionThroughApache(t *testing.T) {
+	t.Parallel()
 	seed := tortureSeed(t)
 	if os.Geteuid() != 0 || os.Getenv("BARBACK_TEST") != "all" {
 		t.Skip("Apache needs root: make test")

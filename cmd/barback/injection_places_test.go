@@ -76,6 +76,7 @@ var people = []struct{ path, member, body string }{
 // TestInjectionElsewhere sends the values in paths, queries, headers and bodies that start nothing: nothing is
 // started, and nothing but an answer of the right form comes back.
 func TestInjectionElsewhere(t *testing.T) {
+	t.Parallel()
 	rnd := rand.New(rand.NewPCG(tortureSeed(t), 0))
 	n := newNoting(t)
 	words, most := n.corpus("words"), times(3, 1000)

@@ -169,6 +169,7 @@ func (p parameter) server() string {
 // where it stands, and nothing is started; or what is started is exactly what was asked for, each value one
 // argument. By default it is a sample; BARBACK_TORTURE=1 sends all.
 func TestInjection(t *testing.T) {
+	t.Parallel()
 	rnd := rand.New(rand.NewPCG(tortureSeed(t), 0))
 	n := newNoting(t)
 	bodyValues(t, n, rnd, n.url, times(2, 1000), func(parameter) bool { return true })

@@ -12,6 +12,7 @@ import (
 // TestEveryKind has each type of operation done by the newest Barman and by the oldest, and looks at what came of it. Their clocks
 // show another zone than PostgreSQL's.
 func TestEveryKind(t *testing.T) {
+	t.Parallel()
 	for _, suite := range []string{"bookworm", "sid"} {
 		t.Run(suite, func(t *testing.T) {
 			t.Parallel() // most of it is waiting

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -62,7 +64,7 @@ func newLab(t testing.TB, suite string, more ...string) *lab {
 			fmt.Fprintf(os.Stderr, "%s: %v\n%s", down, err, out)
 		}
 	})
-	l.must(exec.Command(root(t)+"/packaging/lab/up", append([]string{"--quiet", dir, "--barman", suite}, more...)...)) // #nosec G204
+	l.must(exec.Command(root(t)+"/packaging/lab/up", append([]string{"--quiet", dir, "--barman", suite, "--wal-segsize", "1"}, more...)...)) // #nosec G204
 	l.readEnv()
 	l.cred = credential(t, l.env["LAB_USER"])
 	l.install()
@@ -98,10 +100,10 @@ func (l *lab) install() {
 	l.must(l.command(l.bin, "user", "allow", "--config", l.config, "anonymous", "*"))
 }
 
-// configure writes barback.toml; extra stands before the tables.
+// configure writes barback.toml; extra stands before the tables. Barman may take long: other tests are at work, too.
 func (l *lab) configure(extra string) {
 	l.t.Helper()
-	text := fmt.Sprintf("state_dir = %q\n%s\n[barman]\ncommand = %q\nconfig = %q\n[runner]\nsocket = %q\nstop_grace = \"20s\"\n[audit]\nfile = %q\n",
+	text := fmt.Sprintf("state_dir = %q\n%s\n[barman]\ncommand = %q\nconfig = %q\ntimeout = \"5m\"\ndeadline = \"2m\"\n[runner]\nsocket = %q\nstop_grace = \"20s\"\n[audit]\nfile = %q\n",
 		l.state, extra, l.env["LAB_BARMAN"], l.env["LAB_BARMAN_CONF"], l.dir+"/run/runner.sock", l.dir+"/audit.log")
 	if err := os.WriteFile(l.config, []byte(text), 0o644); err != nil { // #nosec G306 -- user barman reads it
 		l.t.Fatal(err)
@@ -157,33 +159,46 @@ func (l *lab) start(cmd *exec.Cmd, log string) *exec.Cmd {
 	if err := cmd.Start(); err != nil {
 		l.t.Fatal(err)
 	}
-	ended := make(chan struct{})
-	go func() { _ = cmd.Wait(); close(ended) }()
+	// One that has ended keeps its number until it is waited for: nobody else's process is killed under it.
 	atExit(l.t, func() {
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-		<-ended
+		_ = cmd.Wait()
 	})
 	return cmd
 }
 
-// freePort is a TCP port of 127.0.0.1 that nobody listens on.
+// lastPort is the last that freePort gave.
+var lastPort = func() *atomic.Int32 {
+	var port atomic.Int32
+	port.Store(10_000 + rand.Int32N(9_000)) // #nosec G404 -- other runs of these tests begin elsewhere
+	return &port
+}()
+
+// freePort is a TCP port of 127.0.0.1 that nobody listens on. No other test is given it, and neither does the kernel
+// give it to a connection: it lies below the ports that are for those.
 func freePort(t testing.TB) int {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		port := 10_000 + int(lastPort.Add(1))%10_000
+		if ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			_ = ln.Close()
+			return port
+		}
 	}
-	defer func() { _ = ln.Close() }()
-	return ln.Addr().(*net.TCPAddr).Port
+	t.Fatal("no port is free from 10000 to 20000")
+	return 0
 }
 
-// eventually waits until ok says yes; it fails the test with what() after limit.
+// eventually waits until ok says yes; it fails the test with what() after limit. It asks less and less often, as asking takes
+// the processor from what is waited for.
 func eventually(t testing.TB, limit time.Duration, what func() string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(limit); !ok(); time.Sleep(20 * time.Millisecond) {
+	pause := 10 * time.Millisecond
+	for end := time.Now().Add(limit); !ok(); pause = min(pause*5/4, 150*time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("after %v still: %s", limit, what())
 		}
+		time.Sleep(pause)
 	}
 }
 
@@ -209,7 +224,7 @@ func (r reply) json(t testing.TB) map[string]any {
 	return v
 }
 
-var httpClient = &http.Client{Timeout: 60 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+var httpClient = &http.Client{Timeout: 2 * time.Minute, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 
 // try sends one request; body "" sends none.
 func (c client) try(method, path, body string, header ...string) (reply, error) {

@@ -25,6 +25,7 @@ echo "Backup completed"
 // TestOutputHasACap: a real runner keeps head and tail of what a Barman prints that prints too much; everybody
 // is told what is missing, while it runs and afterwards.
 func TestOutputHasACap(t *testing.T) {
+	t.Parallel()
 	l := newYard(t, 2)
 	l.write("barman", talkative, 0o755)
 	text, err := os.ReadFile(l.config)

@@ -22,6 +22,7 @@ func (l *lab) asRoot(stdin string, args ...string) (string, error) {
 // TestRootGoesOnAsTheOwner: what root's commands do in the state directory, whose owner may have put anything there, they
 // do as that owner. Links do not lead them to files of root's, and what they make is the owner's.
 func TestRootGoesOnAsTheOwner(t *testing.T) {
+	t.Parallel()
 	l := newGate(t)
 	foreign := func(name string) uint32 {
 		t.Helper()

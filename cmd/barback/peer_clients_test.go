@@ -80,6 +80,7 @@ var peerClients = []peerRow{
 // TestPeerClientsBelowAPath plays them through every door with barback below a path, and with the permissions
 // that README gives to who comes from pg-backup-api.
 func TestPeerClientsBelowAPath(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, "trixie")
 	l.configure(`base_path = "/backup"`)
 	readme, err := os.ReadFile(root(t) + "/README.md")
@@ -183,6 +184,7 @@ func postAgain(p peer, api string) {
 // TestPeerClientsAndApachesErrors: also what Apache answers itself is JSON, and nothing that a client could take
 // for an operation.
 func TestPeerClientsAndApachesErrors(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, "trixie")
 	l.program("broken", "#!/bin/sh\nexit 1\n")
 	if err := os.WriteFile(l.dir+"/htpasswd", nil, 0o644); err != nil { // #nosec G306 -- www-data reads it
@@ -192,7 +194,7 @@ func TestPeerClientsAndApachesErrors(t *testing.T) {
 	if err := os.WriteFile(l.dir+"/locked.conf", []byte(locked), 0o644); err != nil { // #nosec G306
 		t.Fatal(err)
 	}
-	t.Setenv("LAB_APACHE_EXTRA", l.dir+"/locked.conf")
+	l.env["LAB_APACHE_EXTRA"] = l.dir + "/locked.conf"
 	for _, recipe := range []string{"fcgid", "proxy-fcgi", "proxy-http", "cgi"} {
 		t.Run(recipe, func(t *testing.T) {
 			l := *l

@@ -61,6 +61,7 @@ func peerDoors(t *testing.T, l *lab, which []door) map[string]string {
 // TestPeer holds barback to what pg-backup-api answers, row by row, through every door, with the
 // Barman that the rows were observed on. The newest Barman and the one before models are asked, too.
 func TestPeer(t *testing.T) {
+	t.Parallel()
 	last := doors[len(doors)-1:]
 	for _, suite := range []struct {
 		barman string
@@ -72,6 +73,7 @@ func TestPeer(t *testing.T) {
 		{"bookworm", doors, []peerSection{{"before models", peerBeforeModels}}},
 	} {
 		t.Run(suite.barman, func(t *testing.T) {
+			t.Parallel()
 			l := newLab(t, suite.barman)
 			l.configure(`idle_timeout = "10m"`) // all doors are open for as long as the rows of the others take
 			urls := peerDoors(t, l, suite.doors)

@@ -10,10 +10,11 @@ import (
 // TestProgress: while a real backup and a real restore copy, progress is seen to move, and it is
 // honest about what is not known. BARBACK_TORTURE=1 takes a database of more than 1 GB.
 func TestProgress(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, "bookworm")
 	url, _ := l.serve()
 	c := client{t, url}
-	rows, limit := 60_000, 12_000
+	rows, limit := 30_000, 8_000
 	if os.Getenv("BARBACK_TORTURE") != "" {
 		rows, limit = 1_100_000, 150_000
 	}

@@ -106,8 +106,10 @@ func TestPromises(t *testing.T) {
 // TestTablespaces: Barman restores a tablespace over the place it came from; barback does not,
 // unless it is moved, or the client gives up what is there.
 func TestTablespaces(t *testing.T) {
+	t.Parallel()
 	for _, server := range []string{"pg-one", "pg-two"} {
 		t.Run(server, func(t *testing.T) {
+			t.Parallel()
 			l := newLab(t, "sid")
 			url, _ := l.serve()
 			c := client{t, url}
@@ -143,8 +145,10 @@ func TestTablespaces(t *testing.T) {
 // TestInterruptedRsync: Barman's catalog says FAILED after an rsync backup was canceled or its runner
 // killed in mid-copy, on each version.
 func TestInterruptedRsync(t *testing.T) {
+	t.Parallel()
 	for _, suite := range []string{"bookworm", "trixie", "sid"} {
 		t.Run(suite, func(t *testing.T) {
+			t.Parallel()
 			l := newLab(t, suite)
 			url, _ := l.serve()
 			c := client{t, url}

@@ -24,6 +24,7 @@ var untold = map[string]string{
 
 // TestRemoteCatalogIsTheNative compares what barback reads of Barman's files with what it is told over ssh, field by field.
 func TestRemoteCatalogIsTheNative(t *testing.T) {
+	t.Parallel()
 	for _, suite := range []string{"bookworm", "trixie", "sid"} {
 		t.Run(suite, func(t *testing.T) {
 			t.Parallel()

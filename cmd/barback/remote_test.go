@@ -32,6 +32,7 @@ func (l *lab) withBarman(name, options string) *lab {
 
 // TestRemoteBarman has the main jobs done by a Barman behind a real sshd, and looks at what runs there after each kind of death.
 func TestRemoteBarman(t *testing.T) {
+	t.Parallel()
 	for _, suite := range []string{"bookworm", "sid"} {
 		t.Run(suite, func(t *testing.T) {
 			t.Parallel()

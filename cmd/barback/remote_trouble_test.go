@@ -15,6 +15,7 @@ import (
 
 // TestRemoteArguments: every argument reaches the program on the host byte for byte, whatever a shell would make of it.
 func TestRemoteArguments(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, "bookworm").overSSH()
 	words, err := barman.Words(l.env["LAB_SSH_COMMAND"])
 	if err != nil {
@@ -61,6 +62,7 @@ func TestRemoteArguments(t *testing.T) {
 
 // TestRemoteRequests: what clients send reaches the remote Barman as it reaches a local one.
 func TestRemoteRequests(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, "bookworm")
 	l.program("recorder", fmt.Sprintf("#!/bin/sh\ncase \" $* \" in *\" --version \"*|*\" list-\"*|*\" show-\"*|*\" --help \"*) exec %s \"$@\" ;; esac\nprintf '%%s\\0' \"$@\" >%s/recorded\n", l.env["LAB_BARMAN"], l.dir))
 	options := fmt.Sprintf("command = %q\nconfig = %q\n", l.dir+"/recorder", l.env["LAB_BARMAN_CONF"])
@@ -87,6 +89,7 @@ func TestRemoteRequests(t *testing.T) {
 
 // TestRemoteTrouble: what is wrong with the way to the host is told, with what to try.
 func TestRemoteTrouble(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, "bookworm")
 	dead, err := net.Listen("tcp", "127.0.0.1:0") // answers nothing, as a network that died
 	if err != nil {
@@ -156,6 +159,7 @@ func portOf(ln net.Listener) string {
 
 // TestRemoteEnds: how Barman ends on its host is how the operation ends.
 func TestRemoteEnds(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, "bookworm")
 	real := l.env["LAB_BARMAN"]
 	l.program("ending", fmt.Sprintf("#!/bin/sh\ncase \" $* \" in *\" switch-wal \"*) . %s/ending.sh ;; *) exec %s \"$@\" ;; esac\n", l.dir, real))

@@ -17,6 +17,7 @@ import (
 // TestReportsAreBarmans: what the API says of a server at this moment is what three Barmans say, in types; a check that fails is an
 // answer, and what takes too long an operation with the same answer.
 func TestReportsAreBarmans(t *testing.T) {
+	t.Parallel()
 	for _, suite := range []string{"bookworm", "trixie", "sid"} {
 		t.Run(suite, func(t *testing.T) {
 			t.Parallel() // most of it is waiting

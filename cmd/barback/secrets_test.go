@@ -25,6 +25,7 @@ var holders = []string{"operation.json"}
 // TestSecrets sends secrets in all places where a client can write text, and looks for them in every answer, every log, and
 // every file that others may read. By default it sends a sample of the spellings; BARBACK_TORTURE=1 sends all.
 func TestSecrets(t *testing.T) {
+	t.Parallel()
 	n := newNoting(t)
 	boss := n.boss()
 	secretsThrough(t, n, n.url, boss, times(2, 1000), false)
@@ -34,6 +35,7 @@ func TestSecrets(t *testing.T) {
 
 // TestSecretsThroughApache does the same over CGI and FastCGI, and looks into Apache's logs, too.
 func TestSecretsThroughApache(t *testing.T) {
+	t.Parallel()
 	if os.Geteuid() != 0 || os.Getenv("BARBACK_TEST") != "all" {
 		t.Skip("Apache needs root: make test")
 	}

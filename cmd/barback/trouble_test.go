@@ -13,6 +13,7 @@ import (
 // TestTrouble: an installation that cannot work says why, over HTTP and on the command line in
 // the same words, starts nothing and leaves nothing half written.
 func TestTrouble(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, "bookworm")
 	cases := []struct {
 		name   string
@@ -84,6 +85,7 @@ func (l *lab) records() []string {
 // TestHostileInput: nothing that a client sends reaches Barman as an option, a shell or another
 // path, and what is refused leaves no record.
 func TestHostileInput(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, "bookworm")
 	url, _ := l.serve()
 	c := client{t, url}
@@ -160,6 +162,7 @@ func TestHostileInput(t *testing.T) {
 // TestAccess: nobody may anything but GET /status until an administrator says so, and a
 // refusal starts nothing.
 func TestAccess(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, "bookworm")
 	l.must(l.command(l.bin, "user", "remove", "--config", l.config, "anonymous"))
 	url, _ := l.serve()
@@ -204,6 +207,7 @@ func TestAccess(t *testing.T) {
 
 // TestMounted: base_path is taken off requests and put on links.
 func TestMounted(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, "bookworm")
 	l.configure(`base_path = "/backup/api"`)
 	url, _ := l.serve()
@@ -226,6 +230,7 @@ func TestMounted(t *testing.T) {
 
 // TestIdleSocket: a socket-activated process goes away when nobody asks.
 func TestIdleSocket(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, "bookworm")
 	l.configure(`idle_timeout = "2s"`)
 	address := fmt.Sprintf("127.0.0.1:%d", freePort(t))

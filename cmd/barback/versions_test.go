@@ -11,8 +11,10 @@ import (
 // TestThreeBarmans does the main job, and what only newer ones can, with Debian 13's
 // Barman and the newest; TestDoors has Debian 12's.
 func TestThreeBarmans(t *testing.T) {
+	t.Parallel()
 	for _, suite := range []string{"trixie", "sid"} {
 		t.Run(suite, func(t *testing.T) {
+			t.Parallel()
 			l := newLab(t, suite)
 			url, _ := l.serve()
 			c := client{t, url}
@@ -155,8 +157,10 @@ pre_backup_script = echo 'x'
 // from one moment to the next, as two runs of Barman show it, and from passwords, of which Barman overlooks
 // some.
 func TestDiagnoseIsBarmans(t *testing.T) {
+	t.Parallel()
 	for _, suite := range []string{"bookworm", "trixie", "sid"} {
 		t.Run(suite, func(t *testing.T) {
+			t.Parallel()
 			l := newLab(t, suite)
 			if err := os.WriteFile(l.dir+"/barman.d/secretive.conf", []byte(secretive), 0o644); err != nil { // #nosec G306 -- user barman reads it
 				t.Fatal(err)

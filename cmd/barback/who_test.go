@@ -98,6 +98,7 @@ func ask(t *testing.T, base, line string) int {
 // TestWhoAsks: through each door a password and a token are what lets somebody in, and nothing else
 // that a client sends.
 func TestWhoAsks(t *testing.T) {
+	t.Parallel()
 	l := newGate(t)
 	for n, d := range doors {
 		t.Run(d.name, func(t *testing.T) {
@@ -151,6 +152,7 @@ func TestWhoAsks(t *testing.T) {
 
 // TestLocalUsers: on the Unix socket the kernel says who connects, and the configuration who that is.
 func TestLocalUsers(t *testing.T) {
+	t.Parallel()
 	l := newGate(t)
 	config, err := os.ReadFile(l.config)
 	if err != nil {
