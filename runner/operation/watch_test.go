@@ -56,19 +56,27 @@ func eventually(t testing.TB, what func() string, ok func() bool) {
 	}
 }
 
-// seenBy lets one wait for the operation and one follow it, does something, and gives what they then are told.
-func seenBy(t testing.TB, s *Store, op Operation, do func()) (waited, followed Operation, waitErr, followErr error, printed string) {
+// seen is what two are told who look at an operation: one waits, one follows.
+type seen struct {
+	waited, followed   Operation
+	waitErr, followErr error
+	printed            string
+}
+
+// seenBy lets the two look, and does something.
+func seenBy(t testing.TB, s *Store, op Operation, do func()) (got seen) {
 	t.Helper()
 	var all sync.WaitGroup
 	var out bytes.Buffer
-	all.Go(func() { waited, waitErr = s.Wait(t.Context(), op.ID) })
+	all.Go(func() { got.waited, got.waitErr = s.Wait(t.Context(), op.ID) })
 	all.Go(func() {
-		followed, followErr = s.Follow(t.Context(), op.ID, 0, true, func(p Piece) error { out.Write(p.Bytes); return nil })
+		got.followed, got.followErr = s.Follow(t.Context(), op.ID, 0, true, func(p Piece) error { out.Write(p.Bytes); return nil })
 	})
 	eventually(t, func() string { return "there are not two who look" }, func() bool { return users(s, op.ID) == 2 })
 	do()
 	all.Wait()
-	return waited, followed, waitErr, followErr, out.String()
+	got.printed = out.String()
+	return got
 }
 
 // What has come to an end is seen because the kernel reports it, or else because each operation is looked at now and then.
@@ -97,24 +105,24 @@ func TestWhoLooksSeesTheEnd(t *testing.T) {
 					if _, err := s.Start(op.ID, ""); err != nil {
 						t.Fatal(err)
 					}
-					waited, followed, waitErr, followErr, printed := seenBy(t, s, op, func() {
+					got := seenBy(t, s, op, func() {
 						_, _ = io.WriteString(w, "all\n")
 						tc.do(op, func() { closeFile(t, lock) })
 					})
-					if waitErr != nil || followErr != nil || waited.State != tc.want || followed.State != tc.want || printed != "all\n" {
-						t.Errorf("Wait = %s, %v, Follow = %s, %v with %q, want %s with all that was printed", waited.State, waitErr, followed.State, followErr, printed, tc.want)
+					if got.waitErr != nil || got.followErr != nil || got.waited.State != tc.want || got.followed.State != tc.want || got.printed != "all\n" {
+						t.Errorf("Wait = %s, %v, Follow = %s, %v with %q, want %s with all that was printed", got.waited.State, got.waitErr, got.followed.State, got.followErr, got.printed, tc.want)
 					}
 				})
 			}
 			t.Run("it was taken back", func(t *testing.T) {
 				op, _ := create(t, s, backupOf("pg-one"))
-				_, _, waitErr, followErr, _ := seenBy(t, s, op, func() {
+				got := seenBy(t, s, op, func() {
 					if err := s.Withdraw(op.ID); err != nil {
 						t.Error(err)
 					}
 				})
-				if !errors.Is(waitErr, ErrNotFound) || !errors.Is(followErr, ErrNotFound) {
-					t.Errorf("Wait = %v, Follow = %v, want both %v", waitErr, followErr, ErrNotFound)
+				if !errors.Is(got.waitErr, ErrNotFound) || !errors.Is(got.followErr, ErrNotFound) {
+					t.Errorf("Wait = %v, Follow = %v, want both %v", got.waitErr, got.followErr, ErrNotFound)
 				}
 			})
 		})
@@ -229,13 +237,13 @@ func TestWhoLooksSeesADeadRunner(t *testing.T) {
 	}
 	op.State, op.Runner = Running, &Process{PID: runner.cmd.Process.Pid, StartTime: st.start, BootID: boot}
 	write(t, s, op)
-	waited, followed, _, _, _ := seenBy(t, s, op, func() {
+	got := seenBy(t, s, op, func() {
 		if err := runner.cmd.Process.Kill(); err != nil {
 			t.Error(err)
 		}
 	})
-	if waited.State != Interrupted || followed.State != Interrupted {
-		t.Errorf("Wait = %s, Follow = %s, want both %s", waited.State, followed.State, Interrupted)
+	if got.waited.State != Interrupted || got.followed.State != Interrupted {
+		t.Errorf("Wait = %s, Follow = %s, want both %s", got.waited.State, got.followed.State, Interrupted)
 	}
 	if st, err := readStat(barman); err == nil && !st.over() {
 		t.Errorf("process %d of the operation still runs", barman)
