@@ -81,7 +81,7 @@ func (l *lab) run(cmd *exec.Cmd) string {
 	}
 	out, err := cmd.Output()
 	if err != nil {
-		fail("%s: %w\n%s%s", strings.Join(cmd.Args, " "), err, out, stderr.Bytes())
+		fail("%s: %w\n%s%s%s", strings.Join(cmd.Args, " "), err, out, stderr.Bytes(), l.logged())
 	}
 	return string(out)
 }
@@ -108,11 +108,15 @@ type process struct {
 
 func (l *lab) start(cmd *exec.Cmd) *process {
 	log := mustHave(os.OpenFile(l.dir+"/bench.log", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644))
-	defer func() { _ = log.Close() }()
 	cmd.Stderr = log
 	must(cmd.Start())
 	p := &process{cmd, make(chan struct{})}
-	go func() { _ = cmd.Wait(); close(p.ended) }()
+	go func() {
+		_ = cmd.Wait()
+		_, _ = fmt.Fprintf(log, "%s ended: %s\n", cmd.Path, cmd.ProcessState)
+		_ = log.Close()
+		close(p.ended)
+	}()
 	l.atEnd(p.kill)
 	return p
 }
