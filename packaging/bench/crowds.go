@@ -104,11 +104,12 @@ func (b *bench) growPolls() {
 	for _, of := range []struct {
 		id, what, x string
 		own         bool
+		sizes       []int
 	}{
-		{"polls-one", "long polls of one operation", "polls of one operation", false},
-		{"polls-own", "long polls, each of its own operation", "polls of an operation each", true},
+		{"polls-one", "long polls of one operation", "polls of one operation", false, []int{1, 10, 100, 500}},
+		{"polls-own", "long polls, each of its own operation", "polls of an operation each", true, []int{10, 100, 500}},
 	} {
-		b.grown(of.id, of.what, of.x, []int{1, 10, 100, 500}, func(n int, note func(name, unit string, y float64)) {
+		b.grown(of.id, of.what, of.x, of.sizes, func(n int, note func(name, unit string, y float64)) {
 			operations := 1
 			if of.own {
 				operations = n
