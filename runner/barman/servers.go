@@ -114,7 +114,8 @@ func (c *config) overview(name string, catalogs func(server string) ([]Backup, e
 	o.Faults = c.faults(o.Server)
 	backups, err := catalogs(name)
 	if o.Err = err; len(backups) > 0 {
-		o.Last = &backups[len(backups)-1]
+		last := backups[len(backups)-1] // without the others, which would stay in memory for it
+		o.Last = &last
 	}
 	for _, b := range backups {
 		if o.Err == nil {
