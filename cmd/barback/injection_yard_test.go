@@ -104,7 +104,7 @@ func newNoting(t testing.TB) *noting {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n.write("barback.toml", strings.Replace(string(text), n.dir+"/barman\"", n.dir+"/bin/barman\"", 1)+"[targets.prod]\nremote_ssh_command = \"ssh postgres@prod\"\n", 0o644)
+	n.write("barback.toml", strings.Replace(string(text), n.dir+"/barman\"", n.dir+"/bin/barman\"\ntimeout = \"5m\"", 1)+"[targets.prod]\nremote_ssh_command = \"ssh postgres@prod\"\n", 0o644)
 	serve := n.inPath(n.bin, "serve", "--config", n.config, "--listen", fmt.Sprintf("127.0.0.1:%d", freePort(t)))
 	n.url = "http://" + serve[len(serve)-1]
 	cmd := n.command(serve[0], serve[1:]...)
