@@ -36,10 +36,12 @@ func (h *handler) find(r *request) (operation.Operation, error) {
 	if err := r.mayAny(server); err != nil {
 		return operation.Operation{}, err
 	}
-	if err := h.known(server); err != nil {
-		return operation.Operation{}, err
-	}
 	op, err := h.Records.Find(server, r.params.ByName("id"))
+	if err != nil || op.Server != server { // what was done on a server is known here, whether Barman still has it or not
+		if err := h.known(server); err != nil {
+			return operation.Operation{}, err
+		}
+	}
 	h.noteDamage(r, op.ID, op.State)
 	r.target = r.params.ByName("id")
 	if err == nil {

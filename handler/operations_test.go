@@ -652,3 +652,14 @@ func TestConflictsAreTold(t *testing.T) {
 	second.want(409, `"conflicting_operation":"`+fmt.Sprint(first.json()["operation_id"])+`"`)
 	b.ask("POST", "/servers/pg-two/operations", `{"type":"backup"}`).want(202, "")
 }
+
+// What was done on a server is told, and can be canceled, when Barman has it no more; that it has it no more is told of all else.
+func TestOperationsOfAServerThatBarmanHasNoMore(t *testing.T) {
+	b := newBench(t, nil)
+	op := b.ended(operation.Operation{Type: "backup", Server: "pg-gone"}, operation.Succeeded, "")
+	b.ask("GET", "/servers/pg-gone/operations/"+string(op.ID), "").want(200, `"server":"pg-gone"`)
+	b.ask("POST", "/servers/pg-gone/operations/"+string(op.ID)+"/cancel", "{}").want(202, string(op.State))
+	b.ask("GET", "/servers/pg-one/operations/"+string(op.ID), "").want(404, "Resource not found")
+	b.ask("GET", "/servers/pg-never/operations/"+string(op.ID), "").want(404, "No barman config found for 'pg-never'")
+	b.ask("GET", "/servers/pg-gone/operations", "").want(404, "No barman config found for 'pg-gone'")
+}
