@@ -4,12 +4,12 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"barback/runner/barman"
+	"barback/runner/pattern"
 )
 
 // backupView is one backup of a list. The names are those of Barman's JSON, where it has one.
@@ -103,7 +103,7 @@ const (
 
 var backupStatuses = []string{"DONE", "WAITING_FOR_WALS", "FAILED", "STARTED", "EMPTY", "SYNCING", "DAMAGED"}
 
-var backupID = regexp.MustCompile(`^\d{8}T\d{6}$`)
+var backupID = pattern.New(`^\d{8}T\d{6}$`)
 
 // backups handles "GET /servers/NAME/backups": the newest first.
 func (h *handler) backups(w http.ResponseWriter, r *request) error {
@@ -117,7 +117,7 @@ func (h *handler) backups(w http.ResponseWriter, r *request) error {
 	}
 	q := parameters{Values: r.URL.Query()}
 	statuses, since, until := q.choice("status", backupStatuses), q.when("since"), q.when("until")
-	limit, before := q.page(backupID.MatchString)
+	limit, before := q.page(backupID().MatchString)
 	if err := q.refused(); err != nil {
 		return err
 	}

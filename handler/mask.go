@@ -9,6 +9,7 @@ import (
 	"unicode"
 
 	"barback/handler/auth"
+	"barback/runner/pattern"
 )
 
 // value is what stands behind the name of a secret: in quotes, as libpq and shells have them, or up to the next blank.
@@ -23,18 +24,18 @@ const names = `(?:pass(?:word|wd|phrase)|secret\w*|(?:access|account|api|custome
 // secrets are the spellings of what must not be told; each leaves what its groups matched. Passwords in
 // PostgreSQL's connection strings are key=value or in a URI (libpq, "Connection Strings"); hook scripts hold other
 // URLs, headers and options of programs.
-var secrets = []*regexp.Regexp{
-	regexp.MustCompile(`(?s)(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)`),
-	regexp.MustCompile(`(?i)(passphrase_command["']?\s*[=:]\s*)[^\n]+`), // often "echo" and the passphrase
-	regexp.MustCompile(`(?i)(authorization["']?\s*[=:]\s*["']?(?:[a-z]+[ \t]+)?)[^\s"',]+`),
-	regexp.MustCompile(`(?i)(\b(?:bearer|barman) +)[a-z0-9._~+/=-]{16,}`),
-	regexp.MustCompile(`(\beyJ)[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?`), // a JSON Web Token
-	regexp.MustCompile(`(\b` + auth.TokenPrefix + `)[a-z2-7]{20,}`),
-	regexp.MustCompile(`(?is)(` + names + `\\*["']?\s*=\s*)(?:` + value + `)`),
-	regexp.MustCompile(`(?is)(` + names + `\\*["']\s*:\s*)(?:` + value + `)`), // an object that is no JSON, such as Python's
-	regexp.MustCompile(`(?is)(--?[a-z0-9-]*` + names + `[ \t]+)(?:` + value + `)`),
-	regexp.MustCompile(`(?is)(\bsshpass\s+-p\s*|(?:^|\s)(?:-u|--user|--proxy-user)[ =]?[^\s:/]+:)(?:` + value + `)`),
-	regexp.MustCompile(`(:(?://|~1~1)[^:@/\s]*:)[^/\s]*(@)`), // ~1: in a JSON pointer
+var secrets = []func() *regexp.Regexp{
+	pattern.New(`(?s)(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)`),
+	pattern.New(`(?i)(passphrase_command["']?\s*[=:]\s*)[^\n]+`), // often "echo" and the passphrase
+	pattern.New(`(?i)(authorization["']?\s*[=:]\s*["']?(?:[a-z]+[ \t]+)?)[^\s"',]+`),
+	pattern.New(`(?i)(\b(?:bearer|barman) +)[a-z0-9._~+/=-]{16,}`),
+	pattern.New(`(\beyJ)[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?`), // a JSON Web Token
+	pattern.New(`(\b` + auth.TokenPrefix + `)[a-z2-7]{20,}`),
+	pattern.New(`(?is)(` + names + `\\*["']?\s*=\s*)(?:` + value + `)`),
+	pattern.New(`(?is)(` + names + `\\*["']\s*:\s*)(?:` + value + `)`), // an object that is no JSON, such as Python's
+	pattern.New(`(?is)(--?[a-z0-9-]*` + names + `[ \t]+)(?:` + value + `)`),
+	pattern.New(`(?is)(\bsshpass\s+-p\s*|(?:^|\s)(?:-u|--user|--proxy-user)[ =]?[^\s:/]+:)(?:` + value + `)`),
+	pattern.New(`(:(?://|~1~1)[^:@/\s]*:)[^/\s]*(@)`), // ~1: in a JSON pointer
 }
 
 const redacted = "*REDACTED*"
@@ -51,7 +52,7 @@ func mask(s string) string {
 		}
 	}
 	for _, re := range secrets {
-		s = re.ReplaceAllString(s, "${1}"+redacted+"${2}")
+		s = re().ReplaceAllString(s, "${1}"+redacted+"${2}")
 	}
 	return s
 }
@@ -80,7 +81,7 @@ func maskMessage(s string) string {
 	}
 	cut := len(s)
 	for _, re := range secrets {
-		if m := re.FindStringSubmatchIndex(s); m != nil {
+		if m := re().FindStringSubmatchIndex(s); m != nil {
 			cut = min(cut, m[3])
 		}
 	}
@@ -139,7 +140,7 @@ func maskDocument(raw []byte) (json.RawMessage, bool) {
 }
 
 // secretName is a member whose whole value is secret. page_token is none.
-var secretName = regexp.MustCompile(`(?i)password|passwd|passphrase|secret|authorization|` + names + `$`)
+var secretName = pattern.New(`(?i)password|passwd|passphrase|secret|authorization|` + names + `$`)
 
 func maskValue(v any) any {
 	switch v := v.(type) {
@@ -152,7 +153,7 @@ func maskValue(v any) any {
 	case map[string]any:
 		masked := make(map[string]any, len(v))
 		for name, value := range v {
-			if secretName.MatchString(name) {
+			if secretName().MatchString(name) {
 				masked[mask(name)] = hide(value)
 			} else {
 				masked[mask(name)] = maskValue(value)

@@ -18,12 +18,12 @@ import (
 var imports = map[string][]string{
 	"barback/cmd/barback": {"barback/handler", "barback/handler/auth", "barback/handler/barmanapi", "barback/handler/gateway", "barback/runner", "barback/runner/barman", "barback/runner/operation", "barback/runner/pattern", "barback/runner/rewrite",
 		"github.com/BurntSushi/toml", "github.com/coreos/go-systemd/v22/activation", "github.com/sirupsen/logrus", "golang.org/x/sys/unix", "golang.org/x/term"},
-	"barback/handler": {"barback/handler/auth", "barback/handler/barmanapi", "barback/runner/barman", "barback/runner/operation", "barback/runner/rewrite",
+	"barback/handler": {"barback/handler/auth", "barback/handler/barmanapi", "barback/runner/barman", "barback/runner/operation", "barback/runner/pattern", "barback/runner/rewrite",
 		"github.com/julienschmidt/httprouter", "github.com/sirupsen/logrus", "go.yaml.in/yaml/v3"},
-	"barback/handler/auth":          {"barback/runner/durable", "github.com/BurntSushi/toml", "github.com/gofrs/flock", "github.com/golang-jwt/jwt/v5", "golang.org/x/crypto/argon2"},
+	"barback/handler/auth":          {"barback/runner/durable", "barback/runner/pattern", "github.com/BurntSushi/toml", "github.com/gofrs/flock", "github.com/golang-jwt/jwt/v5", "golang.org/x/crypto/argon2"},
 	"barback/handler/barmanapi":     {"barback/handler/auth", "barback/runner/barman", "barback/runner/barman/manual", "barback/runner/operation", "github.com/julienschmidt/httprouter"},
 	"barback/handler/contract":      {"github.com/santhosh-tekuri/jsonschema/v6", "go.yaml.in/yaml/v3"}, // tests only
-	"barback/handler/gateway":       {"barback/handler/auth", "github.com/coreos/go-systemd/v22/activation", "golang.org/x/sys/unix"},
+	"barback/handler/gateway":       {"barback/handler/auth", "barback/runner/pattern", "github.com/coreos/go-systemd/v22/activation", "golang.org/x/sys/unix"},
 	"barback/packaging/bench":       {"golang.org/x/sys/unix"},
 	"barback/packaging/bench/empty": {"golang.org/x/sys/unix"},
 	"barback/runner":                {"barback/runner/barman", "barback/runner/operation", "github.com/gofrs/flock", "github.com/sirupsen/logrus", "golang.org/x/sys/unix"},

@@ -5,14 +5,15 @@ import (
 	"crypto/subtle"
 	"encoding/hex"
 	"errors"
-	"regexp"
 	"strings"
+
+	"barback/runner/pattern"
 )
 
 // legacyPrefix marks a hash of barmanapi's.
 const legacyPrefix = "$md5$"
 
-var legacyHash = regexp.MustCompile(`^\$md5\$[0-9a-f]{32}$`)
+var legacyHash = pattern.New(`^\$md5\$[0-9a-f]{32}$`)
 
 // barmanapiDefault is what barmanapi kept of the password in its documentation: everybody knows that one.
 const barmanapiDefault = "26588e932c7ccfa1df309280702fe1b5"
@@ -26,7 +27,7 @@ func LegacyPassword(hash string) (string, error) {
 	if hash == barmanapiDefault {
 		return "", ErrKnownPassword
 	}
-	if !legacyHash.MatchString(legacyPrefix + hash) {
+	if !legacyHash().MatchString(legacyPrefix + hash) {
 		return "", errors.New("the password is no MD5 hash of 32 hexadecimal digits")
 	}
 	return legacyPrefix + hash, nil

@@ -11,7 +11,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,6 +18,7 @@ import (
 	"unicode"
 
 	"barback/runner/durable"
+	"barback/runner/pattern"
 )
 
 // Tokens are the tokens that were given out, one file for each, named by its SHA-256: a token is looked
@@ -146,7 +146,7 @@ func isToken(s string) bool {
 	return ok && len(text) == 26 && strings.Trim(text, "abcdefghijklmnopqrstuvwxyz234567") == ""
 }
 
-var goodFile = regexp.MustCompile(`^[0-9a-f]{64}$`)
+var goodFile = pattern.New(`^[0-9a-f]{64}$`)
 
 func digest(secret string) string {
 	sum := sha256.Sum256([]byte(secret))
@@ -217,7 +217,7 @@ func (s *Tokens) All() ([]Token, error) {
 	}
 	var list []Token
 	for _, e := range entries {
-		if !goodFile.MatchString(e.Name()) {
+		if !goodFile().MatchString(e.Name()) {
 			continue
 		}
 		if t, err := load(filepath.Join(s.Dir, e.Name())); err == nil {

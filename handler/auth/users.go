@@ -132,7 +132,7 @@ func (user *User) check(name string) error {
 		if name == Anonymous {
 			return errors.New("anonymous has no password: it is who gives none")
 		}
-		if _, _, _, err := parsePHC(user.Password); err != nil && !legacyHash.MatchString(user.Password) {
+		if _, _, _, err := parsePHC(user.Password); err != nil && !legacyHash().MatchString(user.Password) {
 			return err
 		}
 	}

@@ -4,17 +4,18 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"regexp"
 	"strconv"
+
+	"barback/runner/pattern"
 )
 
 // refusal is what Go's server writes, in one piece and as plain text, when it cannot make a request of
 // what it read: no Host, a malformed line, headers that are too long. No answer of a handler begins so.
-var refusal = regexp.MustCompile(`^HTTP/1\.1 (\d{3}) [^\r\n]*\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n([^\r\n]*)$`)
+var refusal = pattern.New(`^HTTP/1\.1 (\d{3}) [^\r\n]*\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n([^\r\n]*)$`)
 
 // Write passes on an answer, and makes a problem (RFC 9457) of a refusal: clients parse every body as JSON.
 func (w *watched) Write(p []byte) (int, error) {
-	m := refusal.FindSubmatch(p)
+	m := refusal().FindSubmatch(p)
 	if m == nil {
 		return w.Conn.Write(p)
 	}
