@@ -306,6 +306,11 @@ func TestRunnerSocket(t *testing.T) {
 		t.Errorf("the runner's parent is %d, want the socket's %d (serve is %d)", got, socket.Process.Pid, serve.Process.Pid)
 	}
 	kill(t, runner)
+	// systemd runs ExecStopPost= when the process is dead; one that is killed may wait for a processor to die.
+	eventually(t, 10*time.Second, func() string { return "the runner does not die" }, func() bool {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", runner))
+		return err != nil || strings.Contains(string(stat), ") Z ")
+	})
 	finish := l.command(l.bin, "finish", "--config", l.config)
 	finish.Env = append(finish.Env, "INVOCATION_ID=0123456789abcdef", "SERVICE_RESULT=signal", "EXIT_CODE=killed", "EXIT_STATUS=KILL")
 	l.must(finish)
