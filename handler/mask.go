@@ -57,20 +57,22 @@ func mask(s string) string {
 	return s
 }
 
-// harmless reports whether none of secrets can match: in what most texts are, which is names, paths and addresses.
-// Each request has some, and to try all expressions takes longer than all else that is done for it.
+// harmless reports whether none of secrets can match: in what most texts are, which is names, paths, addresses and plain
+// words. Each request has some, and to try all expressions takes longer than all else that is done for it.
 func harmless(s string) bool {
-	if strings.ContainsAny(s, "= \t\n\f\r\"'") || strings.Contains(s, "eyJ") || strings.Contains(s, auth.TokenPrefix) {
+	if strings.ContainsAny(s, "=\"'") || strings.Contains(s, "eyJ") || strings.Contains(s, auth.TokenPrefix) {
 		return false
 	}
-	if !strings.Contains(s, ":") {
+	blank, colon := strings.ContainsAny(s, " \t\n\f\r"), strings.Contains(s, ":")
+	if !blank && !colon {
 		return true
 	}
-	if strings.Contains(s, "@") || strings.HasPrefix(s, "-") || strings.ContainsFunc(s, func(c rune) bool { return c > unicode.MaxASCII }) {
-		return false
-	}
 	lower := strings.ToLower(s)
-	return !strings.Contains(lower, "authorization") && !strings.Contains(lower, "passphrase_command")
+	if blank {
+		return !colon && !strings.Contains(s, "-") && !strings.Contains(lower, "bearer") && !strings.Contains(lower, "barman")
+	}
+	ascii := !strings.ContainsFunc(s, func(c rune) bool { return c > unicode.MaxASCII })
+	return ascii && !strings.Contains(s, "@") && !strings.HasPrefix(s, "-") && !strings.Contains(lower, "authorization") && !strings.Contains(lower, "passphrase_command")
 }
 
 // maskMessage cuts text off where a secret begins: an error may quote what a client sent, and in

@@ -163,7 +163,8 @@ func FuzzMask(f *testing.F) {
 // What is not looked at for secrets holds none.
 func FuzzHarmless(f *testing.F) {
 	for _, s := range []string{"", "uid:33", "/servers/here:pg-one/operations", "::1", "-uann:secret", "--user:x:y", "authorization:x", "AuthoriZation:x", "paſsphrase_command:x",
-		"passphrase_command:x", "a://u:p@h", "--password\tx", "sshpass\n-px", "PGPASSWORD:'x'", `"pass\u0077ord\u003dx"`, "secret=x", "eyJa.b", "token:x", "bearer abcdefghijklmnopqrst"} {
+		"passphrase_command:x", "a://u:p@h", "--password\tx", "sshpass\n-px", "PGPASSWORD:'x'", `"pass\u0077ord\u003dx"`, "secret=x", "eyJa.b", "token:x", "bearer abcdefghijklmnopqrst", "operation started", "a Barman abcdefghijklmnopqrst",
+		"-----BEGIN PRIVATE KEY----- x", "sshpass -p x", "a -password b", "a\tb", "the main server"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -179,7 +180,7 @@ func FuzzHarmless(f *testing.F) {
 }
 
 func TestWhatIsHarmless(t *testing.T) {
-	for s, want := range map[string]bool{"uid:33": true, "/servers/here:pg-one/operations": true, "fe80::1": true, "ann@example.org": true, "ann": true, "--password\tx": false, `"a"`: false} {
+	for s, want := range map[string]bool{"uid:33": true, "/servers/here:pg-one/operations": true, "fe80::1": true, "ann@example.org": true, "ann": true, "operation started": true, "a -password b": false, "--password\tx": false, `"a"`: false} {
 		if got := harmless(s); got != want {
 			t.Errorf("harmless(%q) = %v, want %v", s, got, want)
 		}
