@@ -221,6 +221,7 @@ func TestCancel(t *testing.T) {
 
 // TestLongPoll: Prefer: wait=N holds an answer back until the end, or for N seconds.
 func TestLongPoll(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, "bookworm")
 	for _, d := range doors[:2] {
 		t.Run(d.name, func(t *testing.T) {

@@ -36,6 +36,8 @@ func (l *lab) programs(runners bool) []int {
 	return pids
 }
 
+// kill kills processes, and returns when they are dead: one that is killed may wait for a processor to die, and until then it
+// holds what it held.
 func kill(t testing.TB, pids ...int) {
 	t.Helper()
 	for _, pid := range pids {
@@ -43,6 +45,12 @@ func kill(t testing.TB, pids ...int) {
 			t.Fatalf("kill %d: %v", pid, err)
 		}
 	}
+	eventually(t, 10*time.Second, func() string { return fmt.Sprintf("of %v one lives", pids) }, func() bool {
+		return !slices.ContainsFunc(pids, func(pid int) bool {
+			stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+			return err == nil && !strings.Contains(string(stat), ") Z ")
+		})
+	})
 }
 
 // copying waits until pg_basebackup of the operation runs, and returns its pid.
@@ -306,11 +314,6 @@ func TestRunnerSocket(t *testing.T) {
 		t.Errorf("the runner's parent is %d, want the socket's %d (serve is %d)", got, socket.Process.Pid, serve.Process.Pid)
 	}
 	kill(t, runner)
-	// systemd runs ExecStopPost= when the process is dead; one that is killed may wait for a processor to die.
-	eventually(t, 10*time.Second, func() string { return "the runner does not die" }, func() bool {
-		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", runner))
-		return err != nil || strings.Contains(string(stat), ") Z ")
-	})
 	finish := l.command(l.bin, "finish", "--config", l.config)
 	finish.Env = append(finish.Env, "INVOCATION_ID=0123456789abcdef", "SERVICE_RESULT=signal", "EXIT_CODE=killed", "EXIT_STATUS=KILL")
 	l.must(finish)

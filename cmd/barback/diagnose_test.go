@@ -82,7 +82,7 @@ func (l *lab) waiters(n int) {
 		return counts
 	}
 	before, now := reads(), 0
-	eventually(l.t, 30*time.Second, func() string { return fmt.Sprintf("%d processes wait, not %d", now, n) }, func() bool {
+	eventually(l.t, 90*time.Second, func() string { return fmt.Sprintf("%d processes wait, not %d", now, n) }, func() bool {
 		time.Sleep(200 * time.Millisecond) // long enough for several looks of each
 		after := reads()
 		now = 0
@@ -154,6 +154,7 @@ func (a *told) want(t *testing.T, n int, answer string) {
 // TestDiagnoseOnce: ten requests to as many processes, by CGI, FastCGI and several servers, are one run
 // of Barman, and everything else is answered meanwhile.
 func TestDiagnoseOnce(t *testing.T) {
+	t.Parallel()
 	l, url, _ := newHeld(t)
 	fcgid := l.apache("fcgid")
 	urls := []string{url, fcgid}
@@ -188,6 +189,7 @@ func TestDiagnoseOnce(t *testing.T) {
 // TestDiagnoseLeaderKilled: a process that is killed while its Barman works takes Barman with it, and
 // one of those who wait begins anew.
 func TestDiagnoseLeaderKilled(t *testing.T) {
+	t.Parallel()
 	l, url, server := newHeld(t)
 	other, _ := l.serve()
 	dead, a := told{t: t}, told{t: t}
@@ -217,6 +219,7 @@ func (l *lab) gone(name string, n int) {
 
 // TestDiagnoseClientGone: the run that a client began who went away goes on for those who wait.
 func TestDiagnoseClientGone(t *testing.T) {
+	t.Parallel()
 	l, url, _ := newHeld(t)
 	other, _ := l.serve()
 	ctx, leave := context.WithCancel(t.Context())
@@ -244,6 +247,7 @@ func TestDiagnoseClientGone(t *testing.T) {
 // TestDiagnoseDeadline: a Barman that hangs is ended with what it started, everybody who waits for it is
 // told, and the next request has its own.
 func TestDiagnoseDeadline(t *testing.T) {
+	t.Parallel()
 	l, _, _ := newHeld(t)
 	text := strings.Replace(l.text(l.state, l.dir+"/held", l.env["LAB_BARMAN_CONF"]), "[barman]\n", "[barman]\ntimeout = \"2s\"\n", 1)
 	if err := os.WriteFile(l.config, []byte(text), 0o644); err != nil { // #nosec G306 -- user barman reads it

@@ -25,6 +25,7 @@ func (c *clinic) wants(d diagnosis, status, check, says string) string {
 
 // TestDoctorDisk: a full disk, and one that is mounted read-only.
 func TestDoctorDisk(t *testing.T) {
+	t.Parallel()
 	c := newClinic(t)
 	narrow(t, c.lab)
 	c.barback("user", "remove", "anonymous")
@@ -63,6 +64,7 @@ func TestDoctorDisk(t *testing.T) {
 
 // TestDoctorOthers: who may not look is told so, and nothing is guessed.
 func TestDoctorOthers(t *testing.T) {
+	t.Parallel()
 	c := newClinic(t)
 	d := c.ask(credential(t, "www-data"))
 	c.wants(d, skipped, "state directory", "run this as root")
@@ -83,6 +85,7 @@ func TestDoctorOthers(t *testing.T) {
 
 // TestDoctorApache: Apache with each recipe, and with each that it needs taken away.
 func TestDoctorApache(t *testing.T) {
+	t.Parallel()
 	c := newClinic(t)
 	for _, recipe := range []string{"proxy-fcgi", "proxy-http", "fcgid", "cgi"} {
 		t.Run(recipe, func(t *testing.T) {
@@ -117,6 +120,7 @@ func TestDoctorApache(t *testing.T) {
 
 // TestDoctorHosts: Barman on other hosts, by ssh: one that answers, and one that nobody reaches.
 func TestDoctorHosts(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, "bookworm")
 	c := &clinic{l}
 	c.write("barback.toml", c.read(c.config)+fmt.Sprintf("[[barman.host]]\nname = \"far\"\nssh = %q\ncommand = %q\nconfig = %q\n[[barman.host]]\nname = \"gone\"\nssh = \"ssh -p 1 barman@127.0.0.1\"\n",

@@ -51,7 +51,7 @@ func newClinic(t testing.TB) *clinic {
 	t.Cleanup(func() { // what systemctl started outlives it
 		_ = exec.Command("pkill", "-KILL", "-U", "barman", "-f", regexp.QuoteMeta("listen="+c.dir+"/run/")).Run() // #nosec G204
 	})
-	c.write("barback.toml", strings.Replace(c.read(c.config), "stop_grace", "launch_timeout = \"2s\"\nstop_grace", 1), 0o644)
+	c.write("barback.toml", strings.Replace(c.read(c.config), "stop_grace", "launch_timeout = \"5s\"\nstop_grace", 1), 0o644)
 	c.must(c.command("mkdir", c.dir+"/bin", c.dir+"/units", c.dir+"/home"))
 	c.write("bin/systemctl", playedSystemd, 0o755)
 	for unit, socket := range map[string]string{"barback.socket": "http.sock", "barback-fcgi.socket": "fcgi.sock", "barback-runner.socket": "runner.sock"} {
@@ -134,6 +134,7 @@ func (c *clinic) files() string {
 }
 
 func TestDoctor(t *testing.T) {
+	t.Parallel()
 	c := newClinic(t)
 	operation := func() string {
 		c.t.Helper()
@@ -210,7 +211,7 @@ func TestDoctor(t *testing.T) {
 		{name: "a unit that failed", harm: func() { c.root("sed -i s/ActiveState=active/ActiveState=failed/ units/barback.socket") }, status: failed, check: "sockets", says: "barback.socket has failed", remedy: "systemctl reset-failed barback.socket && systemctl restart barback.socket"},
 		{name: "a unit that is not enabled", harm: func() { c.root("sed -i s/UnitFileState=enabled/UnitFileState=disabled/ units/barback.socket") }, status: warning, check: "sockets", says: "after a restart of this host", remedy: "systemctl enable barback.socket"},
 		{name: "a dead runner socket", harm: func() { c.unplug("runner.sock") }, status: failed, check: "runner", says: "connection refused", remedy: "systemctl restart barback-runner.socket"},
-		{name: "a runner socket that does not answer", harm: func() { mute = c.mute("runner.sock") }, status: failed, check: "runner", says: "did not answer within 2s", undo: func() { _ = mute.Close(); c.root("systemctl restart barback-runner.socket") }},
+		{name: "a runner socket that does not answer", harm: func() { mute = c.mute("runner.sock") }, status: failed, check: "runner", says: "did not answer within 5s", undo: func() { _ = mute.Close(); c.root("systemctl restart barback-runner.socket") }},
 		{name: "a runner socket that is not there", harm: func() {
 			c.root("rm run/runner.sock; sed -i s/ActiveState=active/ActiveState=inactive/ units/barback-runner.socket")
 		}, status: warning, check: "runner socket", says: "which an Apache restart ends", remedy: "systemctl enable --now barback-runner.socket"},

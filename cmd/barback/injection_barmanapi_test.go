@@ -27,6 +27,7 @@ var needed = map[string]string{
 // TestInjectionInCommands sends the values of the corpora in every parameter of every command of each Barman of this machine, by
 // barmanapi's dialect, and odd parameters. What is started is that command, and each of its arguments is one of its parameters.
 func TestInjectionInCommands(t *testing.T) {
+	t.Parallel()
 	rnd := rand.New(rand.NewPCG(tortureSeed(t), 0))
 	found, _ := filepath.Glob(filepath.Join(cmp.Or(os.Getenv("BARBACK_LAB_CACHE"), "/var/cache/barback-lab"), "barman", "*", "barman"))
 	if len(found) == 0 {

@@ -289,7 +289,8 @@ func (p parameter) started(n *noting, t testing.TB, body map[string]any, text []
 	for _, arg := range args {
 		if ssh, remote := strings.CutPrefix(arg, "--remote-ssh-command=ssh "); remote && accepted {
 			script := fmt.Sprintf("if test -e %[1]v; then ls -A %[1]v; fi", body["destination_directory"])
-			wantSSH = [][]string{append(strings.Fields(ssh), script), append(strings.Fields(ssh), "true")}
+			lacks := fmt.Sprintf("cd %v && for f in pg_commit_ts pg_logical/mappings pg_logical/snapshots pg_notify pg_replslot pg_subtrans pg_tblspc pg_twophase; do test -d $f || echo $f; done", body["destination_directory"])
+			wantSSH = [][]string{append(strings.Fields(ssh), script), append(strings.Fields(ssh), "true"), append(strings.Fields(ssh), lacks)}
 		}
 	}
 	barman, ssh := n.ran()

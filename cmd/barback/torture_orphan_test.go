@@ -3,9 +3,7 @@ package main
 import (
 	"fmt"
 	"net/http"
-	"os"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -24,7 +22,7 @@ func (l *lab) begun(id string) {
 	})
 }
 
-// widow kills the runners of operations, and returns when they are dead.
+// widow kills the runners of operations.
 func (l *lab) widow(ids ...string) {
 	l.t.Helper()
 	var pids []int
@@ -37,13 +35,6 @@ func (l *lab) widow(ids ...string) {
 		l.t.Fatalf("%d operations have %d runners", len(ids), len(pids))
 	}
 	kill(l.t, pids...)
-	// A process loses its command line before it is dead.
-	eventually(l.t, 5*time.Second, func() string { return fmt.Sprintf("runners live: %v", pids) }, func() bool {
-		return !slices.ContainsFunc(pids, func(pid int) bool {
-			stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-			return err == nil && !strings.Contains(string(stat), ") Z ")
-		})
-	})
 }
 
 // TestTortureOrphans: runners are killed whose Barmans do not hear SIGTERM.
