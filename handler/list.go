@@ -119,9 +119,8 @@ func (h *handler) noteDamage(r *request, id operation.ID, state operation.State)
 // query is what the store is asked for: what the filter wants of what the caller may see.
 func (f *filter) query(r *request) operation.Query {
 	type place struct{ server, kind string }
-	sees := map[place]bool{} // a list may be long, and its operations of few kinds
-	var last place           // most have that of the one before
-	seen := false
+	sees := map[place]bool{}                 // a list may be long, and its operations of few kinds
+	last, seen := place{}, r.follows("", "") // most have the place of the one before
 	q := f.page
 	q.Look = slices.Contains(f.states, string(operation.Damaged)) || slices.Contains(f.statuses, operation.Damaged.Status())
 	q.Keep = func(s operation.Summary) bool {

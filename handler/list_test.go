@@ -213,3 +213,19 @@ func TestTooManyOperations(t *testing.T) {
 		t.Errorf("%d operations were begun, want 2", n)
 	}
 }
+
+// A record of which nothing is left but its folder is in the list of whoever may see all.
+func TestADamagedRecordWithoutATypeIsInTheList(t *testing.T) {
+	b := newBench(t, nil)
+	dir := filepath.Join(b.dir, "state", "operations", "20260102T030405-abcdef")
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "operation.json"), []byte("{"), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.store.Reindex(); err != nil {
+		t.Fatal(err)
+	}
+	b.ask("GET", "/operations", "").want(200, `"id":"20260102T030405-abcdef"`)
+}
