@@ -140,6 +140,7 @@ func (b *bench) growBackups() {
 	b.grown("backups", "backups of a server", "backups", sizes(10, 1000), func(n int, note func(name, unit string, y float64)) {
 		b.copyBackups("pg-one", "pg-one", n)
 		d := b.state(fmt.Sprint("backups-", n), 1, "").open()
+		age()
 		note("GET backups", "ms", b.repeated(d, "/servers/pg-one/backups").median())
 		note("newest 10", "ms", b.repeated(d, "/servers/pg-one/backups?page_size=10").median())
 		note("barman list-backups", "ms", b.takes(b.barman("list-backups", "pg-one")))
