@@ -38,6 +38,16 @@ func stocked(b *testing.B, n int) *bench {
 	return bench
 }
 
+// get asks as a door would, and wants an answer.
+func (s *bench) get(b *testing.B, target string) {
+	b.Helper()
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, httptest.NewRequest("GET", target, nil))
+	if w.Code != 200 {
+		b.Fatal(w.Code, w.Body)
+	}
+}
+
 // BenchmarkLists is a list's way through the handler, without a door.
 func BenchmarkLists(b *testing.B) {
 	for _, n := range []int{100, 1000, 10_000, 100_000} {
@@ -46,11 +56,7 @@ func BenchmarkLists(b *testing.B) {
 			for _, query := range []string{"", "?page_size=100", "?page_size=100&state=failed"} {
 				b.Run(query, func(b *testing.B) {
 					for b.Loop() {
-						w := httptest.NewRecorder()
-						stock.ServeHTTP(w, httptest.NewRequest("GET", "/servers/pg-one/operations"+query, nil))
-						if w.Code != 200 {
-							b.Fatal(w.Code, w.Body)
-						}
+						stock.get(b, "/servers/pg-one/operations"+query)
 					}
 				})
 			}
@@ -115,11 +121,7 @@ func BenchmarkBackups(b *testing.B) {
 				b.Run(query, func(b *testing.B) {
 					b.ReportAllocs()
 					for b.Loop() {
-						w := httptest.NewRecorder()
-						stock.ServeHTTP(w, httptest.NewRequest("GET", "/servers/pg-one/backups"+query, nil))
-						if w.Code != 200 {
-							b.Fatal(w.Code, w.Body)
-						}
+						stock.get(b, "/servers/pg-one/backups"+query)
 					}
 				})
 			}
@@ -142,11 +144,7 @@ func BenchmarkServers(b *testing.B) {
 			time.Sleep(2100 * time.Millisecond) // until no file is so young that it has to be read anew each time
 			b.ReportAllocs()
 			for b.Loop() {
-				w := httptest.NewRecorder()
-				stock.ServeHTTP(w, httptest.NewRequest("GET", "/servers", nil))
-				if w.Code != 200 {
-					b.Fatal(w.Code, w.Body)
-				}
+				stock.get(b, "/servers")
 			}
 		})
 	}
