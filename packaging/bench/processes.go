@@ -48,11 +48,9 @@ func running(program string) map[int]string {
 
 // zombies are the dead children of a process that it has not asked after.
 func zombies(parents map[int]string) (n int) {
-	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
-	for _, file := range stats {
-		data, _ := os.ReadFile(file)
-		_, rest, _ := strings.Cut(string(data), ") ")
-		fields := strings.Fields(rest)
+	folders, _ := filepath.Glob("/proc/[0-9]*")
+	for _, folder := range folders {
+		fields := stat(folder)
 		if len(fields) < 2 || fields[0] != "Z" {
 			continue
 		}
@@ -62,6 +60,13 @@ func zombies(parents map[int]string) (n int) {
 		}
 	}
 	return n
+}
+
+// stat is what stands in a process's folder of /proc behind its name, its state first (proc(5)); none if it is gone.
+func stat(folder string) []string {
+	data, _ := os.ReadFile(folder + "/stat")
+	_, rest, _ := strings.Cut(string(data), ") ")
+	return strings.Fields(rest)
 }
 
 // coldStarts: each request starts a program.

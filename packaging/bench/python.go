@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
+	"strconv"
 	"time"
 )
 
@@ -41,13 +41,10 @@ func (b *bench) beside() {
 
 // pssOfGroup is the memory of all processes of a process group.
 func pssOfGroup(group int) (sum float64) {
-	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
-	for _, file := range stats {
-		var pid int
-		data, _ := os.ReadFile(file)
-		_, _ = fmt.Sscan(string(data), &pid)
-		_, rest, _ := strings.Cut(string(data), ") ")
-		if fields := strings.Fields(rest); len(fields) > 2 && fields[2] == fmt.Sprint(group) {
+	folders, _ := filepath.Glob("/proc/[0-9]*")
+	for _, folder := range folders {
+		if fields := stat(folder); len(fields) > 2 && fields[2] == strconv.Itoa(group) {
+			pid, _ := strconv.Atoi(filepath.Base(folder))
 			sum += pss(pid)
 		}
 	}

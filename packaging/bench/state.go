@@ -104,10 +104,10 @@ func (s *state) configure(was, is string) {
 // hold writes n records of operations that run, as far as anybody can see: this process is their runner. end ends them.
 func (s *state) hold(n int) (paths []string, end func()) {
 	boot := strings.TrimSpace(string(mustHave(os.ReadFile("/proc/sys/kernel/random/boot_id"))))
-	_, stat, _ := strings.Cut(string(mustHave(os.ReadFile("/proc/self/stat"))), ") ")
+	started := stat("/proc/self")[19]
 	record := func(dir, state, ended string) {
 		text := fmt.Sprintf(`{"version":1,"id":%q,"type":"switch_wal","server":"pg-one","state":%q,"created_at":"2026-01-01T00:00:00Z","started_at":"2026-01-01T00:00:00Z"%s,"request":{"type":"switch_wal"},"command":["barman"],"runner":{"pid":%d,"start_time":%s,"boot_id":%q}}`,
-			filepath.Base(dir), state, ended, os.Getpid(), strings.Fields(stat)[19], boot)
+			filepath.Base(dir), state, ended, os.Getpid(), started, boot)
 		must(os.WriteFile(filepath.Join(dir, "new"), []byte(text), 0o644))
 		must(os.Rename(filepath.Join(dir, "new"), filepath.Join(dir, "operation.json")))
 	}
