@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"io"
 	"reflect"
 	"testing"
 	"time"
@@ -34,6 +35,15 @@ func TestLogLinesAreThoseOfLogrus(t *testing.T) {
 		}
 		if !reflect.DeepEqual(gotten, wanted) || bytes.Count(got, []byte("\n")) != 1 {
 			t.Errorf("the line is %s, want %s", got, want)
+		}
+	}
+}
+
+// The lines of requests are written past logrus: they have the level info all the same.
+func TestRequestsAreLoggedWhereInfoIs(t *testing.T) {
+	for level, want := range map[string]bool{"debug": true, "info": true, "warn": false, "error": false, "": true} {
+		if got := requestLog(io.Discard, level) != nil; got != want {
+			t.Errorf("with the level %q requests are logged: %v, want %v", level, got, want)
 		}
 	}
 }

@@ -91,10 +91,10 @@ func ending() (context.Context, context.CancelFunc) {
 // answers every request, saying why: under Apache a process that ends is just a 500 in HTML.
 func (c *call) handler(ending context.Context) (http.Handler, config, logrus.FieldLogger) {
 	cfg, err := loadConfig(*c.configPath)
-	log := newLog(c.stderr, cfg.LogLevel)
+	log, requests := newLog(c.stderr, cfg.LogLevel), requestLog(c.stderr, cfg.LogLevel)
 	if err != nil {
 		log.WithError(err).Error("barback cannot work")
-		return handler.New(handler.Config{Broken: err, Log: log, Requests: requestLog(c.stderr, cfg.LogLevel), Version: version()}), cfg, log
+		return handler.New(handler.Config{Broken: err, Log: log, Requests: requests, Version: version()}), cfg, log
 	}
 	return &healing{build: func() (http.Handler, bool) {
 		store, err := cfg.store()
@@ -104,7 +104,7 @@ func (c *call) handler(ending context.Context) (http.Handler, config, logrus.Fie
 		return handler.New(handler.Config{
 			BasePath: cfg.BasePath, MaxBody: int64(cfg.MaxBody), Version: version(), Broken: err,
 			Records: store, Barman: cfg.barman(), Auth: cfg.auth(), Audit: cfg.audit(), Launcher: cfg.launcher(store),
-			Checks: func() []handler.Check { return checks(cfg) }, Log: log, Requests: requestLog(c.stderr, cfg.LogLevel),
+			Checks: func() []handler.Check { return checks(cfg) }, Log: log, Requests: requests,
 			Unmasked: !cfg.Barman.MaskPasswords, Deadline: time.Duration(cfg.Barman.Deadline),
 			OwnConfig: ownConfig{cfg}, Dialect: cfg.dialect(), Ending: ending,
 		}), err == nil
